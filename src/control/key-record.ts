@@ -1,0 +1,100 @@
+/** A key as the control database keeps it: the row, its reading, and what goes into a new one. */
+import type { Selectable } from 'kysely'
+import { isProblem, type Problem } from '../problem.ts'
+import { DEFAULT_GRANTS, parseScopes, parseTier, type Scope, type Tier } from './grants.ts'
+import { generateKey, generateKeyId, hashKey, type KeyKind, keyPrefix } from './keys.ts'
+import type { ControlTables } from './schema.ts'
+
+type KeyRow = Selectable<ControlTables['keys']>
+
+/** A workspace by its names. */
+export interface WorkspaceName {
+  readonly tenant: string
+  readonly workspace: string
+}
+
+/** What a new key may be given; scopes comma-separated, both checked. */
+export interface KeyRequest extends WorkspaceName {
+  readonly kind: KeyKind
+  readonly scopes?: string | undefined
+  readonly tier?: string | undefined
+  readonly expiresAt?: Date | undefined
+}
+
+/** A key as stored: all but the key itself. Times are ISO 8601 in UTC. */
+export interface KeyRecord {
+  readonly id: string
+  readonly tenantId: string
+  readonly workspaceId: string
+  readonly kind: KeyKind
+  /** The first characters of the key. */
+  readonly prefix: string
+  readonly scopes: readonly Scope[]
+  readonly tier: Tier
+  readonly createdAt: string
+  readonly expiresAt: string | null
+  readonly revokedAt: string | null
+  readonly replacedBy: string | null
+  readonly lastUsedAt: string | null
+}
+
+/** A key at the only moment it is known. */
+export interface NewKey {
+  readonly key: string
+  readonly record: KeyRecord
+}
+
+/** Whether a key opens the door at this moment (milliseconds since 1970). */
+export function keyState(record: KeyRecord, nowMs: number = Date.now()): 'active' | 'revoked' | 'expired' {
+  if (record.revokedAt !== null) return 'revoked'
+  return record.expiresAt !== null && Date.parse(record.expiresAt) <= nowMs ? 'expired' : 'active'
+}
+
+/** Reads a row. */
+export function toRecord(row: KeyRow): KeyRecord {
+  return {
+    id: row.id,
+    tenantId: row.tenant_id,
+    workspaceId: row.workspace_id,
+    kind: row.kind as KeyKind,
+    prefix: row.prefix,
+    scopes: row.scopes.split(',') as Scope[],
+    tier: row.tier as Tier,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+    revokedAt: row.revoked_at,
+    replacedBy: row.replaced_by,
+    lastUsedAt: row.last_used_at,
+  }
+}
+
+/** The columns that belong to one key text and to no other. */
+export function identity(key: string): Pick<KeyRow, 'id' | 'hash' | 'prefix'> {
+  return { id: generateKeyId(), hash: hashKey(key), prefix: keyPrefix(key) }
+}
+
+/** Makes a key and its row from what was asked for, checked; whether the workspace exists is for the caller to find out. */
+export function prepareKey(
+  request: KeyRequest,
+): { readonly key: string; readonly row: KeyRow } | Problem<'invalid_scope' | 'invalid_tier'> {
+  const usual = DEFAULT_GRANTS[request.kind]
+  const scopes = request.scopes === undefined ? usual.scopes : parseScopes(request.scopes, request.kind)
+  if (isProblem(scopes)) return scopes
+  const tier = request.tier === undefined ? usual.tier : parseTier(request.tier)
+  if (isProblem(tier)) return tier
+  const key = generateKey(request.kind)
+  const row: KeyRow = {
+    ...identity(key),
+    tenant_id: request.tenant,
+    workspace_id: request.workspace,
+    kind: request.kind,
+    scopes: scopes.join(','),
+    tier,
+    created_at: new Date().toISOString(),
+    expires_at: request.expiresAt?.toISOString() ?? null,
+    revoked_at: null,
+    replaced_by: null,
+    last_used_at: null,
+  }
+  return { key, row }
+}
