@@ -10,8 +10,8 @@ import { CString, dlopen, FFIType, type Pointer, ptr } from 'bun:ffi'
 import assert from 'node:assert/strict'
 
 const QUERIES = [
-  'SYSTEM START LISTEN HTTP',
   'SYSTEM START LISTEN TCP',
+  'SYSTEM START LISTEN HTTP', // the last one: when it answers, both are open
   "SELECT * FROM file('-', 'LineAsString') FORMAT Null",
 ].join('; ')
 

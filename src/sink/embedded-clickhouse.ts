@@ -31,7 +31,7 @@ const RESTART_DELAY_MIN_MS = 100
 const RESTART_DELAY_MAX_MS = 10_000
 /** A run at least this long counts as healthy: the next restart waits the shortest time again. */
 const HEALTHY_RUN_MS = 30_000
-/** How long the first start waits for an engine of an earlier process to end (it waits 5 s for open connections). */
+/** An engine whose parent is gone ends within 5 s, the time it waits for open connections. */
 const PREDECESSOR_WAIT_MS = 10_000
 const PREDECESSOR_POLL_MS = 200
 const PING_INTERVAL_MS = 20
@@ -45,6 +45,8 @@ export interface EmbeddedClickHouseOptions {
   readonly logger: Logger
   /** Time from `stop()` to SIGKILL. ClickHouse itself waits up to 5 s for clients that hold a connection. Default 8,000. */
   readonly stopDeadlineMs?: number
+  /** How long the first start waits for an engine that still holds the directory or a port. Default 10,000. */
+  readonly predecessorWaitMs?: number
 }
 
 /** `starting`: before the first answer; `restarting`: it ended by itself; `failed`: it could not be started, see `ready()`. */
@@ -128,6 +130,7 @@ class EngineSupervisor {
     await this.finished
     if (this.state === 'failed') return
     this.state = 'stopped'
+    this.readiness = newReadiness()
     this.readiness.reject(new EmbeddedClickHouseError('stopped', 'the embedded ClickHouse has been stopped'))
   }
 
@@ -136,7 +139,7 @@ class EngineSupervisor {
     const { logger } = this.options
     const libraryPath = await findLibrary()
     const configFile = writeConfig(this.directory, this.instance)
-    const predecessorDeadline = performance.now() + PREDECESSOR_WAIT_MS
+    const predecessorDeadline = performance.now() + (this.options.predecessorWaitMs ?? PREDECESSOR_WAIT_MS)
     let everReady = false
     let delayMs = RESTART_DELAY_MIN_MS
 
@@ -154,7 +157,10 @@ class EngineSupervisor {
       }
       const exit = await run.exited
       this.run = undefined
-      if (this.stopping.signal.aborted) return
+      if (this.stopping.signal.aborted) {
+        logger.info({ exit_code: exit.exitCode, signal: exit.signal }, 'ClickHouse has ended')
+        return
+      }
       if (this.state === 'ready') this.readiness = newReadiness()
 
       if (everReady) {
@@ -163,7 +169,7 @@ class EngineSupervisor {
         const waitMs = Math.round(delayMs * (0.5 + Math.random()))
         delayMs = Math.min(delayMs * 2, RESTART_DELAY_MAX_MS)
         logger.error(
-          { ...exit, error: run.output.lastError()?.text, wait_ms: waitMs },
+          { exit_code: exit.exitCode, signal: exit.signal, error: run.output.lastError()?.text, wait_ms: waitMs },
           'ClickHouse ended, starting it again',
         )
         await this.pause(waitMs)
@@ -206,8 +212,10 @@ class EngineSupervisor {
   private async becomesReady(run: EngineRun): Promise<boolean> {
     const ended = run.exited.then(() => 'ended' as const)
     for (;;) {
-      if (await this.answers()) return true
-      if ((await Promise.race([sleep(PING_INTERVAL_MS), ended])) === 'ended') return false
+      const answer = await Promise.race([this.answers(), ended])
+      if (answer === 'ended') return false
+      if (answer) return true
+      await Promise.race([sleep(PING_INTERVAL_MS), ended])
     }
   }
 
