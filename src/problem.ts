@@ -16,3 +16,8 @@ export function problem<Code extends string>(code: Code, message: string): Probl
 export function isProblem<Value>(result: Value): result is Extract<Value, Problem> {
   return typeof result === 'object' && result !== null && 'problem' in result
 }
+
+/** What a caught error says, for the message of a problem or a log line. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Kysely, type Transaction } from 'kysely'
-import { isProblem, type Problem, problem } from '../problem.ts'
+import { isProblem, type Problem, problem, reasonOf } from '../problem.ts'
 import { checkName } from './grants.ts'
 import {
   identity,
@@ -51,7 +51,7 @@ export async function openControl(options: ControlOptions): Promise<ControlDatab
     return new ControlDatabase(database, options)
   } catch (error) {
     await database?.destroy()
-    return problem('control_unavailable', `cannot use the control database ${path}: ${reason(error)}`)
+    return problem('control_unavailable', `cannot use the control database ${path}: ${reasonOf(error)}`)
   }
 }
 
@@ -263,8 +263,4 @@ function noSuchKey(id: string): Problem<'no_such_key'> {
 
 function owner(name: WorkspaceName): string {
   return `${name.tenant}/${name.workspace}` // names hold no slash
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -1,0 +1,161 @@
+/** The single checks of `doctor`: each looks at one dependency, changes nothing, and says how to mend what is wrong. */
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { formatBytes } from '../bytes.ts'
+import type { Config } from '../config.ts'
+import { openControl } from '../control/control-database.ts'
+import { isProblem, reasonOf } from '../problem.ts'
+import { httpAddress } from './banner.ts'
+
+/** `warning`: works, but not for long or not for everybody. `failed`: Penstock would not start or not store events. */
+export interface Check {
+  readonly name: string
+  readonly status: 'ok' | 'warning' | 'failed'
+  readonly message: string
+  /** What to do; only when something is wrong. */
+  readonly mend?: string
+}
+
+const ANSWER_WITHIN_MS = 3000
+/** Less than this and ClickHouse's merges begin to fail before the log is full. */
+const FREE_BYTES_MIN = 1024 ** 3
+
+/** Whether a Penstock server answers at the configured address; every answer of one carries a request id. */
+export async function isServerRunning(config: Config): Promise<boolean> {
+  try {
+    const response = await get(`${httpAddress(config.host, config.port)}/livez`)
+    return response.ok && response.headers.has('x-request-id')
+  } catch {
+    return false
+  }
+}
+
+/** The data directory can be written (or made), and has room. */
+export function checkDataDirectory(config: Config): Check {
+  const name = 'data directory'
+  const path = resolve(config.dataDir)
+  let existing = path
+  while (!existsSync(existing)) existing = dirname(existing)
+  if (!statSync(existing).isDirectory()) {
+    return { name, status: 'failed', message: `${existing} is not a directory`, mend: 'set DATA_DIR to a directory' }
+  }
+  try {
+    accessSync(existing, constants.W_OK | constants.X_OK)
+  } catch {
+    const mend = 'give this user the right to write there, or set DATA_DIR'
+    return { name, status: 'failed', message: `${existing} cannot be written by this user`, mend }
+  }
+  const { bavail, bsize } = statfsSync(existing)
+  const free = bavail * bsize
+  const room = `${path}${existing === path ? '' : ' (made at the first start)'}, ${formatBytes(free)} free`
+  if (free < FREE_BYTES_MIN) {
+    const message = `${room}, less than ${formatBytes(FREE_BYTES_MIN)}`
+    return { name, status: 'failed', message, mend: 'free some space, or set DATA_DIR to a larger disk' }
+  }
+  if (config.durability === 'fsync' && free < config.logBytesMax) {
+    const message = `${room}, less than the log may take (WAL_MAX_BYTES ${formatBytes(config.logBytesMax)})`
+    return { name, status: 'warning', message, mend: 'free some space, or set WAL_MAX_BYTES to what there is' }
+  }
+  return { name, status: 'ok', message: room }
+}
+
+/** The control database opens, and its signing secrets can be decrypted. */
+export async function checkControlDatabase(config: Config): Promise<Check> {
+  const name = 'control database'
+  if (!existsSync(resolve(config.dataDir, 'control.sqlite'))) {
+    return { name, status: 'ok', message: 'not there yet, made at the first start' }
+  }
+  const control = await openControl(config)
+  if (isProblem(control)) {
+    return {
+      name,
+      status: 'failed',
+      message: control.message,
+      mend: 'check its owner and mode, or restore it from a backup',
+    }
+  }
+  try {
+    const workspaces = await control.listWorkspaces()
+    const first = workspaces[0]
+    const secret = first === undefined ? '' : await control.signingSecret(first)
+    if (isProblem(secret)) {
+      const mend = 'restore DATA_DIR/secret.key, or set SIGNING_SECRETS_KEY as it was'
+      return { name, status: 'failed', message: secret.message, mend }
+    }
+    return { name, status: 'ok', message: `${workspaces.length} workspaces` }
+  } finally {
+    await control.close()
+  }
+}
+
+/** ClickHouse answers and lets this user in; or, for the embedded one that does not run, can be started. */
+export async function checkClickHouse(config: Config, serverRuns: boolean): Promise<Check> {
+  if (config.clickhouse.url !== undefined) return askClickHouse(config, config.clickhouse.url)
+  if (serverRuns) return askClickHouse(config, `http://127.0.0.1:${config.embedded.httpPort}`)
+  const name = 'ClickHouse'
+  const { findLibrary } = await import('../sink/engine-setup.ts')
+  try {
+    return { name, status: 'ok', message: `embedded, starts with the server (${await findLibrary()})` }
+  } catch (error) {
+    const mend = 'run `bun install`, or set CLICKHOUSE_URL to a ClickHouse server'
+    return { name, status: 'failed', message: reasonOf(error), mend }
+  }
+}
+
+async function askClickHouse(config: Config, address: string): Promise<Check> {
+  const name = 'ClickHouse'
+  const url = new URL(address)
+  url.searchParams.set('query', 'SELECT version()')
+  const { user, password } = config.clickhouse
+  let response: Response
+  let text: string
+  try {
+    response = await get(url.href, { 'X-ClickHouse-User': user, ...(password && { 'X-ClickHouse-Key': password }) })
+    text = (await response.text()).trim()
+  } catch (error) {
+    const message = `${address} does not answer: ${reasonOf(error)}`
+    return {
+      name,
+      status: 'failed',
+      message,
+      mend: 'start ClickHouse, or correct CLICKHOUSE_URL; events wait in the log meanwhile',
+    }
+  }
+  if (response.ok && /^\d+\.\d+/.test(text)) return { name, status: 'ok', message: `${address}, version ${text}` }
+  const refused = response.status === 401 || response.status === 403
+  const message = `${address} answers ${response.status}: ${text.split('\n')[0]?.slice(0, 200)}`
+  const mend = refused
+    ? 'correct CLICKHOUSE_USER and CLICKHOUSE_PASSWORD'
+    : 'see whether CLICKHOUSE_URL is the HTTP port of ClickHouse'
+  return { name, status: 'failed', message, mend }
+}
+
+/** The ports that `serve` will listen on are free, or held by the running server. */
+export function checkPorts(config: Config, serverRuns: boolean): readonly Check[] {
+  const ports: (readonly [variable: string, host: string, port: number])[] = [['PORT', config.host, config.port]]
+  if (config.clickhouse.url === undefined) {
+    ports.push(['EMBEDDED_CLICKHOUSE_HTTP_PORT', '127.0.0.1', config.embedded.httpPort])
+    ports.push(['EMBEDDED_CLICKHOUSE_TCP_PORT', '127.0.0.1', config.embedded.tcpPort])
+  }
+  return ports.map(([variable, host, port]): Check => {
+    const name = `port ${port}`
+    if (serverRuns) return { name, status: 'ok', message: `${variable}, the server is running` }
+    const refusal = whyNotListen(host, port)
+    if (refusal === undefined) return { name, status: 'ok', message: `${variable}, free on ${host}` }
+    const mend = `stop the program that has it, or set ${variable} to another port`
+    return { name, status: 'failed', message: `${variable}: cannot listen on ${host}:${port}: ${refusal}`, mend }
+  })
+}
+
+function whyNotListen(hostname: string, port: number): string | undefined {
+  try {
+    Bun.listen({ hostname, port, socket: { data() {} } }).stop(true)
+    return undefined
+  } catch (error) {
+    return reasonOf(error)
+  }
+}
+
+function get(url: string, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(url, { headers, redirect: 'manual', signal: AbortSignal.timeout(ANSWER_WITHIN_MS) })
+}

@@ -1,0 +1,45 @@
+/** `penstock doctor`: looks at everything `serve` needs and says what is wrong. */
+import { loadConfig } from '../config.ts'
+import { isProblem } from '../problem.ts'
+import {
+  type Check,
+  checkClickHouse,
+  checkControlDatabase,
+  checkDataDirectory,
+  checkPorts,
+  isServerRunning,
+} from './checks.ts'
+import { printJson, printTable } from './session.ts'
+
+/** Prints every check. Resolves to whether nothing has failed; warnings do not count. */
+export async function doctor(options: { readonly json?: boolean }): Promise<boolean> {
+  const checks = await runChecks()
+  const healthy = checks.every((check) => check.status !== 'failed')
+  if (options.json) {
+    printJson({ ok: healthy, checks })
+  } else {
+    printTable(
+      checks.flatMap((check) => [
+        [check.status, check.name, check.message],
+        ...(check.mend === undefined ? [] : [['', '', `→ ${check.mend}`]]),
+      ]),
+    )
+  }
+  return healthy
+}
+
+async function runChecks(): Promise<readonly Check[]> {
+  const config = loadConfig()
+  if (isProblem(config)) {
+    const mend = 'correct the variable; `serve --help` lists them all'
+    return [{ name: 'configuration', status: 'failed', message: config.message, mend }]
+  }
+  const serverRuns = await isServerRunning(config)
+  return [
+    { name: 'configuration', status: 'ok', message: 'every variable is well-formed' },
+    checkDataDirectory(config),
+    await checkControlDatabase(config),
+    await checkClickHouse(config, serverRuns),
+    ...checkPorts(config, serverRuns),
+  ]
+}

@@ -1,0 +1,119 @@
+/** `penstock keys`: list, create, rotate, revoke. */
+import { resolve } from 'node:path'
+import { type KeyRecord, keyState, type NewKey } from '../control/key-record.ts'
+import type { KeyKind } from '../control/keys.ts'
+import { DURATION_FORM, parseDuration } from './duration.ts'
+import { CommandFailure, orFail, printJson, printTable, withControl } from './session.ts'
+
+/** Options as commander reads them. */
+export interface ListOptions {
+  readonly tenant?: string
+  readonly workspace?: string
+  readonly json?: boolean
+}
+
+/** Options as commander reads them. */
+export interface CreateOptions {
+  readonly tenant: string
+  readonly workspace: string
+  readonly kind: string
+  readonly scopes?: string
+  readonly tier?: string
+  readonly expiresIn?: string
+  readonly json?: boolean
+}
+
+/** Lists keys without the keys themselves. */
+export async function listKeys(options: ListOptions): Promise<void> {
+  await withControl(async (control, config) => {
+    const records = await control.listKeys(options)
+    if (options.json) return printJson(records.map(toJson))
+    if (records.length === 0) return void process.stdout.write(`no keys in ${resolve(config.dataDir)}\n`)
+    const heads = ['id', 'key', 'workspace', 'kind', 'scopes', 'tier', 'state', 'expires', 'last used']
+    printTable([heads, ...records.map(toCells)])
+  })
+}
+
+/** Makes a key and prints it: the only time it is shown. */
+export async function createKey(options: CreateOptions): Promise<void> {
+  const kind = parseKind(options.kind)
+  const lifetimeMs = options.expiresIn === undefined ? undefined : durationOrFail('--expires-in', options.expiresIn)
+  const expiresAt = lifetimeMs === undefined ? undefined : new Date(Date.now() + lifetimeMs)
+  const made = orFail(await withControl((control) => control.createKey({ ...options, kind, expiresAt })))
+  printNewKey(made, options.json)
+}
+
+/** Replaces a key; the old one goes on through the grace period. */
+export async function rotateKey(id: string, options: { grace: string; json?: boolean }): Promise<void> {
+  const graceMs = durationOrFail('--grace', options.grace)
+  const made = orFail(await withControl((control) => control.rotateKey(id, graceMs)))
+  printNewKey(made, options.json)
+  if (!options.json) process.stdout.write(`Key ${id} goes on for ${options.grace}.\n`)
+}
+
+/** Ends a key. */
+export async function revokeKey(id: string, options: { json?: boolean }): Promise<void> {
+  await withControl(async (control, config) => {
+    const record = orFail(await control.revokeKey(id))
+    if (options.json) return printJson(toJson(record))
+    const delay = `${config.keyCacheLifetimeMs / 1000} s`
+    process.stdout.write(`Key ${id} is revoked; running servers refuse it within ${delay}.\n`)
+  })
+}
+
+function printNewKey(made: NewKey, json: boolean | undefined): void {
+  if (json) return printJson({ key: made.key, ...toJson(made.record) })
+  printTable([
+    ['key', made.key],
+    ['id', made.record.id],
+    ['workspace', `${made.record.tenantId}/${made.record.workspaceId}`],
+    ['scopes', made.record.scopes.join(',')],
+    ['tier', made.record.tier],
+    ['expires', made.record.expiresAt ?? 'never'],
+  ])
+  process.stdout.write('\nKeep it: it is not shown again.\n')
+}
+
+function toJson(record: KeyRecord) {
+  return {
+    id: record.id,
+    tenant_id: record.tenantId,
+    workspace_id: record.workspaceId,
+    kind: record.kind,
+    prefix: record.prefix,
+    scopes: record.scopes,
+    tier: record.tier,
+    state: keyState(record),
+    created_at: record.createdAt,
+    expires_at: record.expiresAt,
+    revoked_at: record.revokedAt,
+    replaced_by: record.replacedBy,
+    last_used_at: record.lastUsedAt,
+  }
+}
+
+function toCells(record: KeyRecord): readonly string[] {
+  return [
+    record.id,
+    `${record.prefix}…`,
+    `${record.tenantId}/${record.workspaceId}`,
+    record.kind,
+    record.scopes.join(','),
+    record.tier,
+    keyState(record),
+    record.expiresAt ?? 'never',
+    record.lastUsedAt ?? 'never',
+  ]
+}
+
+function parseKind(text: string): KeyKind {
+  if (text === 'public' || text === 'secret') return text
+  throw new CommandFailure(`--kind is ${JSON.stringify(text)}, but wants public or secret`)
+}
+
+function durationOrFail(option: string, text: string): number {
+  const durationMs = parseDuration(text)
+  if (durationMs === undefined)
+    throw new CommandFailure(`${option} is ${JSON.stringify(text)}, but wants ${DURATION_FORM}`)
+  return durationMs
+}

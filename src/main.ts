@@ -1,0 +1,98 @@
+#!/usr/bin/env bun
+/** The command line. Commands are loaded when they run, so that each starts fast. */
+import { Command, CommanderError } from 'commander'
+import { version } from '../package.json'
+import { CommandFailure } from './cli/session.ts'
+import { renderVariables } from './config.ts'
+
+const program = command(new Command('penstock'))
+  .description('An event collector for ClickHouse: every acknowledged event is stored exactly once.')
+  .version(version)
+  .addHelpText('after', () => `\nEnvironment:\n${indent(renderVariables('text'))}`)
+
+command(program.command('provision'))
+  .description('make a workspace and its keys')
+  .requiredOption('--tenant <name>', 'tenant, made when it is new')
+  .requiredOption('--workspace <name>', 'workspace, new in its tenant')
+  .option('--tier <tier>', 'rate limit of both keys: free, pro, enterprise, site, unlimited or events a minute')
+  .option('--json', 'print JSON')
+  .action(async (options) => (await import('./cli/provision.ts')).provision(options))
+
+const keys = command(program.command('keys')).description('list, create, rotate and revoke keys')
+
+command(keys.command('list'))
+  .description('list keys, without the keys themselves')
+  .option('--tenant <name>', 'only this tenant')
+  .option('--workspace <name>', 'only workspaces of this name')
+  .option('--json', 'print JSON')
+  .action(async (options) => (await import('./cli/keys.ts')).listKeys(options))
+
+command(keys.command('create'))
+  .description('make one more key for a workspace')
+  .requiredOption('--tenant <name>', 'tenant')
+  .requiredOption('--workspace <name>', 'workspace')
+  .option('--kind <kind>', 'public (browsers) or secret (servers)', 'secret')
+  .option('--scopes <list>', 'of ingest, read, admin, comma-separated (public: ingest; secret: ingest,read)')
+  .option('--tier <tier>', 'free, pro, enterprise, site, unlimited or events a minute (public: site; secret: free)')
+  .option('--expires-in <duration>', 'for example 90d (never)')
+  .option('--json', 'print JSON')
+  .action(async (options) => (await import('./cli/keys.ts')).createKey(options))
+
+command(keys.command('rotate'))
+  .description('replace a key; the old one goes on through the grace period')
+  .argument('<id>', 'id of the key, as `keys list` shows it')
+  .option('--grace <duration>', 'how long the old key goes on', '24h')
+  .option('--json', 'print JSON')
+  .action(async (id, options) => (await import('./cli/keys.ts')).rotateKey(id, options))
+
+command(keys.command('revoke'))
+  .description('end a key')
+  .argument('<id>', 'id of the key, as `keys list` shows it')
+  .option('--json', 'print JSON')
+  .action(async (id, options) => (await import('./cli/keys.ts')).revokeKey(id, options))
+
+command(program.command('doctor'))
+  .description('check everything that `serve` needs and say what is wrong')
+  .option('--json', 'print JSON')
+  .action(async (options) => {
+    const { doctor } = await import('./cli/doctor.ts')
+    if (!(await doctor(options))) process.exitCode = 1
+  })
+
+for (const group of [program, keys]) refuseWithoutCommand(group)
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (!(error instanceof CommanderError)) say(error instanceof CommandFailure ? error.message : unexpected(error))
+  process.exitCode = error instanceof CommanderError ? error.exitCode : 1
+}
+
+/** Errors are one line on stderr, and exceptions, so that the end of the process is in one place. */
+function command(made: Command): Command {
+  return made.exitOverride().configureOutput({ outputError: (text) => say(text.replace(/^error: /, '')) })
+}
+
+/** Without a command, and with one that does not exist, one line says which there are. */
+function refuseWithoutCommand(group: Command): void {
+  const names = group.commands.map((known) => known.name()).join(', ')
+  group
+    .usage('<command> [options]')
+    .argument('[command]')
+    .action((given: string | undefined) => {
+      const wrong = given === undefined ? 'no command given' : `unknown command ${JSON.stringify(given)}`
+      group.error(`error: ${wrong}: choose one of ${names}, or --help`)
+    })
+}
+
+function say(message: string): void {
+  process.stderr.write(`error: ${message.trim().replaceAll(/\s*\n\s*/g, ' ')}\n`)
+}
+
+function unexpected(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+}
+
+function indent(text: string): string {
+  return text.replaceAll(/^(?=.)/gm, '  ')
+}

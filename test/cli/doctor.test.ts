@@ -1,0 +1,113 @@
+import { afterAll, expect, test } from 'bun:test'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { good, openTestControl, temporaryDataDir } from '../control/control-fixture.ts'
+import { startTestClickHouse } from '../support/clickhouse.ts'
+import { runCli } from './run-cli.ts'
+
+interface Check {
+  readonly name: string
+  readonly status: string
+  readonly message: string
+  readonly mend?: string
+}
+
+const clickhouse = await startTestClickHouse()
+afterAll(() => clickhouse.stop())
+
+/** Free ports everywhere, a new data directory, a real ClickHouse: all is well unless the test changes something. */
+async function examine(environment: Record<string, string> = {}) {
+  const healthy = { DATA_DIR: temporaryDataDir(), PORT: '0', CLICKHOUSE_URL: clickhouse.url, WAL_MAX_BYTES: '1GiB' }
+  const { exitCode, stdout, stderr } = await runCli(['doctor', '--json'], { ...healthy, ...environment })
+  const report: { ok: boolean; checks: Check[] } = JSON.parse(stdout)
+  const wrong = report.checks.filter((check) => check.status !== 'ok')
+  return { exitCode, stderr, ok: report.ok, wrong, names: report.checks.map((check) => check.name) }
+}
+
+test('where everything is well it says so and exits with 0', async () => {
+  const { exitCode, stderr, ok, wrong, names } = await examine()
+  expect({ exitCode, stderr, ok, wrong }).toEqual({ exitCode: 0, stderr: '', ok: true, wrong: [] })
+  expect(names).toEqual(['configuration', 'data directory', 'control database', 'ClickHouse', 'port 0'])
+})
+
+test('without an address of ClickHouse it looks whether the embedded one can start', async () => {
+  const embedded = { CLICKHOUSE_URL: '', EMBEDDED_CLICKHOUSE_HTTP_PORT: '0', EMBEDDED_CLICKHOUSE_TCP_PORT: '0' }
+  const { exitCode, wrong, names } = await examine(embedded)
+  expect({ exitCode, wrong }).toEqual({ exitCode: 0, wrong: [] })
+  expect(names.filter((name) => name === 'port 0')).toHaveLength(3)
+})
+
+test('beside a running server its own ports are no fault, and its ClickHouse is asked', async () => {
+  using server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    fetch: () => new Response('ok', { headers: { 'x-request-id': '1' } }), // what every answer of Penstock carries
+  })
+  const running = { CLICKHOUSE_URL: '', PORT: String(server.port) }
+  const embedded = { EMBEDDED_CLICKHOUSE_HTTP_PORT: new URL(clickhouse.url).port, EMBEDDED_CLICKHOUSE_TCP_PORT: '0' }
+  const { exitCode, wrong } = await examine({ ...running, ...embedded })
+  expect({ exitCode, wrong }).toEqual({ exitCode: 0, wrong: [] })
+})
+
+test('a port that is taken is named with the variable that moves it', async () => {
+  using other = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response('hello') })
+  const { exitCode, wrong } = await examine({ PORT: String(other.port) })
+  expect(exitCode).toBe(1)
+  expect(wrong).toEqual([expect.objectContaining({ name: `port ${other.port}`, status: 'failed' })])
+  expect(wrong[0]?.mend).toContain('PORT')
+})
+
+test('a ClickHouse that does not answer is named with its address', async () => {
+  const { exitCode, wrong } = await examine({ CLICKHOUSE_URL: 'http://127.0.0.1:1' })
+  expect(exitCode).toBe(1)
+  expect(wrong).toEqual([expect.objectContaining({ name: 'ClickHouse', status: 'failed' })])
+  expect(wrong[0]?.message).toContain('http://127.0.0.1:1')
+})
+
+test('a ClickHouse that refuses the user points to the user and the password', async () => {
+  const { exitCode, wrong } = await examine({ CLICKHOUSE_USER: 'nobody', CLICKHOUSE_PASSWORD: 'hunter2' })
+  expect(exitCode).toBe(1)
+  expect(wrong[0]?.mend).toContain('CLICKHOUSE_PASSWORD')
+  expect(JSON.stringify(wrong)).not.toContain('hunter2')
+})
+
+test('something else than ClickHouse at the address is found out', async () => {
+  using other = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response('hello') })
+  const { exitCode, wrong } = await examine({ CLICKHOUSE_URL: `http://127.0.0.1:${other.port}` })
+  expect(exitCode).toBe(1)
+  expect(wrong[0]?.mend).toContain('CLICKHOUSE_URL')
+})
+
+test('a data directory that cannot be made is named', async () => {
+  const { exitCode, wrong } = await examine({ DATA_DIR: '/dev/null/data' })
+  expect(exitCode).toBe(1)
+  expect(wrong).toContainEqual(expect.objectContaining({ name: 'data directory', status: 'failed' }))
+})
+
+test('less room than the log may take is a warning', async () => {
+  const { exitCode, wrong } = await examine({ WAL_MAX_BYTES: '1024TiB' })
+  expect(exitCode).toBe(0)
+  expect(wrong).toEqual([expect.objectContaining({ name: 'data directory', status: 'warning' })])
+})
+
+test('a lost key of the signing secrets is found', async () => {
+  const dataDir = temporaryDataDir()
+  const control = await openTestControl({ dataDir })
+  good(await control.provision({ tenant: 'acme', workspace: 'web' }))
+  rmSync(join(dataDir, 'secret.key'))
+  const { exitCode, wrong } = await examine({ DATA_DIR: dataDir })
+  expect(exitCode).toBe(1)
+  expect(wrong).toEqual([expect.objectContaining({ name: 'control database', status: 'failed' })])
+})
+
+test('a wrong variable is reported as any other finding', async () => {
+  const { exitCode, wrong } = await examine({ PORT: 'http' })
+  expect(exitCode).toBe(1)
+  expect(wrong).toEqual([expect.objectContaining({ name: 'configuration', status: 'failed' })])
+})
+
+test('looking changes nothing', async () => {
+  const dataDir = join(temporaryDataDir(), 'not-yet')
+  await examine({ DATA_DIR: dataDir })
+  expect(await Bun.file(join(dataDir, 'control.sqlite')).exists()).toBe(false)
+})
