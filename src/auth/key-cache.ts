@@ -8,6 +8,7 @@
  * - Concurrent misses for one key share one lookup; the number of different lookups under way is bounded.
  * - While the database is away, known keys go on (until their own expiry), unknown ones get `unavailable`, which is not remembered.
  */
+import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Scope, Tier } from '../control/grants.ts'
 import { type KeyRecord, keyState } from '../control/key-record.ts'
@@ -150,9 +151,14 @@ export class KeyCache {
     this.#known.delete(key)
     this.#refused.delete(key)
     if (record === undefined || state !== 'active') {
-      const refusal = state === 'active' ? 'unknown' : state
-      remember(this.#refused, key, { refusal, checkedAtMs: now, readUntilMs: now + this.#lifetimeMs }, this.#keysMax)
-      return refusal
+      assert(state !== 'active')
+      remember(
+        this.#refused,
+        key,
+        { refusal: state, checkedAtMs: now, readUntilMs: now + this.#lifetimeMs },
+        this.#keysMax,
+      )
+      return state
     }
     const expiresAtMs = record.expiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(record.expiresAt)
     const known: Known = {

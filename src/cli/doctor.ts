@@ -31,7 +31,7 @@ export async function doctor(options: { readonly json?: boolean }): Promise<bool
 async function runChecks(): Promise<readonly Check[]> {
   const config = loadConfig()
   if (isProblem(config)) {
-    const mend = 'correct the variable; `serve --help` lists them all'
+    const mend = 'correct the variable; `--help` lists them all'
     return [{ name: 'configuration', status: 'failed', message: config.message, mend }]
   }
   const serverRuns = await isServerRunning(config)
