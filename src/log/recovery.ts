@@ -31,15 +31,8 @@ export interface RecoveredFile {
 
 const NOTHING = { bytes: 0, tornTails: 0, damagedRecords: 0, damagedBytes: 0 }
 
-/**
- * Seals one open file. Throws the file system's error: then it is called again.
- * @param isRetry an earlier call failed: the file's bytes are written again, because a failed sync may have forgotten them
- */
-export async function recoverOpenFile(
-  context: RecoveryContext,
-  found: FoundSegment,
-  isRetry: boolean,
-): Promise<RecoveredFile> {
+/** Seals one open file. Throws the file system's error: then it is called again. */
+export async function recoverOpenFile(context: RecoveryContext, found: FoundSegment): Promise<RecoveredFile> {
   const { fileSystem, directory, logger } = context
   const path = directory.segmentPath(found.number, 'open')
   const sealedPath = directory.segmentPath(found.number, 'sealed')
@@ -67,7 +60,9 @@ export async function recoverOpenFile(
     tail = await classifyTail(file, found.number, scan)
     if (scan.records.length === 0) return await discard(context, found.number, scan, tail)
     end = await cutTail(context, file, found.number, scan, tail)
-    if (isRetry) await rewriteInPlace(file, end)
+    // After a failed sync, also one of the process before, a page can be in memory, count as clean, and never reach the
+    // disk. Written again it does, so what is handed out now is what a later start will find.
+    await rewriteInPlace(file, end)
     await file.sync()
     found = { ...found, bytes: scan.fileBytes }
   } finally {

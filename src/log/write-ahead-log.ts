@@ -152,10 +152,8 @@ export class WriteAheadLog implements EventLog {
 
   async #recoverOpen(found: FoundSegment): Promise<void> {
     const context = { fileSystem: this.#fileSystem, directory: this.#directory, logger: this.#logger }
-    let attempts = 0
     await this.#background.add(async () => {
-      attempts += 1
-      const recovered = await recoverOpenFile(context, found, attempts > 1)
+      const recovered = await recoverOpenFile(context, found)
       this.#tornTails += recovered.tornTails
       this.#damagedRecords += recovered.damagedRecords
       this.#damagedBytes += recovered.damagedBytes
@@ -310,8 +308,15 @@ export class WriteAheadLog implements EventLog {
     const sealedPath = this.#directory.segmentPath(number, 'sealed')
     if (segment.needsCut) await file.truncate(segment.end)
     segment.needsCut = false
-    if (!segment.isRenamed) await this.#fileSystem.rename(path, sealedPath)
-    segment.isRenamed = true
+    if (!segment.isRenamed) {
+      try {
+        await this.#fileSystem.rename(path, sealedPath)
+      } catch (error) {
+        // A rename can fail after it happened; then the next attempt does not find the old name.
+        if (errorCode(error) !== 'ENOENT' || !(await this.#directory.exists(sealedPath))) throw error
+      }
+      segment.isRenamed = true
+    }
     await this.#fileSystem.syncDirectory(this.#directory.path)
     const ring = segment.ring
     this.#addWaiting({
@@ -331,6 +336,9 @@ export class WriteAheadLog implements EventLog {
   async #discard(segment: OpenSegment): Promise<void> {
     segment.leaveRing()
     await this.#background.add(async () => {
+      // A removal may be undone by a crash, so refused blocks are cut away first.
+      if (segment.needsCut) await segment.file.truncate(segment.end)
+      segment.needsCut = false
       await this.#remove(segment.number, 'open')
       this.#logBytes -= SEGMENT_HEADER_BYTES
       await this.#closeFile(segment)
