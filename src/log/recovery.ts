@@ -5,7 +5,7 @@
  * file gets when it is taken. Sealed files are not read at start at all, so a long backlog does not delay it.
  */
 import type { Logger } from '../telemetry/logger.ts'
-import type { FileSystem, LogFile } from './file-system.ts'
+import { type FileSystem, isNoSpace, type LogFile } from './file-system.ts'
 import type { FoundSegment, LogDirectory } from './log-directory.ts'
 import { decodeRecordHeader, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, segmentSeed } from './segment.ts'
 import { type SegmentScan, scanSegment } from './segment-scan.ts'
@@ -62,7 +62,7 @@ export async function recoverOpenFile(context: RecoveryContext, found: FoundSegm
     end = await cutTail(context, file, found.number, scan, tail)
     // After a failed sync, also one of the process before, a page can be in memory, count as clean, and never reach the
     // disk. Written again it does, so what is handed out now is what a later start will find.
-    await rewriteInPlace(file, end)
+    await rewriteUnlessFull(file, end)
     await file.sync()
     found = { ...found, bytes: scan.fileBytes }
   } finally {
@@ -142,6 +142,15 @@ async function cutTail(
   }
   await file.truncate(scan.end)
   return scan.end
+}
+
+/** On a full disk that needs room even to overwrite, draining the log is worth more than this precaution. */
+async function rewriteUnlessFull(file: LogFile, end: number): Promise<void> {
+  try {
+    await rewriteInPlace(file, end)
+  } catch (error) {
+    if (!isNoSpace(error)) throw error
+  }
 }
 
 async function sizeOf(fileSystem: FileSystem, path: string): Promise<number> {

@@ -154,7 +154,7 @@ describe('write-ahead log on a real file system', () => {
   test('a second log on the directory is refused with a clear error, until the first lets go', async () => {
     const directory = newDirectory()
     const first = await openLog(directory)
-    expect(WriteAheadLog.open(logOptions(directory))).rejects.toThrow(DirectoryLockedError)
+    await expect(WriteAheadLog.open(logOptions(directory))).rejects.toThrow(DirectoryLockedError)
     await first.dispose()
     await openLog(directory)
   })

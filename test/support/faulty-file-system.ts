@@ -239,7 +239,7 @@ export class FaultyDisk {
         if (mount !== this.#mount) throw failure('EIO', path)
         const fault = this.onOperation('write', path)
         const growth = Math.max(0, position + length - node.visible.byteLength)
-        const missing = Math.max(0, this.#usedBytes() + growth - this.capacityBytes)
+        const missing = Math.min(growth, Math.max(0, this.#usedBytes() + growth - this.capacityBytes))
         let count = Math.max(0, length - missing)
         if (fault !== undefined) count = fault.isLate ? Math.ceil(count * this.#random()) : 0
         if (count > 0) change({ position, bytes: Buffer.from(source.subarray(start, start + count)) })
