@@ -118,7 +118,7 @@ export const realFileSystem: FileSystem = {
     for (const name of await fs.promises.readdir(path)) {
       const status = fs.statSync(`${path}/${name}`, { throwIfNoEntry: false })
       if (status === undefined) continue
-      entries.push({ name, isFile: status.isFile(), bytes: status.size, modifiedAt: status.mtimeMs })
+      entries.push({ name, isFile: status.isFile(), bytes: status.size, modifiedAt: Math.floor(status.mtimeMs) })
     }
     return entries
   },

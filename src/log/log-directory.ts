@@ -13,6 +13,7 @@
  * their own headers. (For the same reason a copy of a log directory that is used must have its `log.id` deleted.)
  */
 import { randomBytes } from 'node:crypto'
+import { dirname, resolve } from 'node:path'
 import type { Logger } from '../telemetry/logger.ts'
 import { errorCode, type FileEntry, type FileSystem } from './file-system.ts'
 import { LOCK_FILE } from './lock.ts'
@@ -126,7 +127,21 @@ export class LogDirectory {
     }
     await this.#fileSystem.rename(temporary, `${this.path}/${LOG_ID_FILE}`)
     await this.#fileSystem.syncDirectory(this.path)
+    await this.#syncParents()
     this.#logId = logId
+  }
+
+  /** A new directory, and the data directory that may be new above it, are only there after a power cut when these are synced. */
+  async #syncParents(): Promise<void> {
+    const parent = dirname(resolve(this.path))
+    for (const path of [parent, dirname(parent)]) {
+      try {
+        await this.#fileSystem.syncDirectory(path)
+      } catch (error) {
+        // What this process may not open, it has not made.
+        if (errorCode(error) !== 'EACCES' && errorCode(error) !== 'EPERM') throw error
+      }
+    }
   }
 
   /** A number never used before under this log id. Throws the file system's error when numbers cannot be reserved. */

@@ -2,6 +2,7 @@
  * A disk in memory that keeps apart what is written and what is synced. A power cut drops any part of what is not synced:
  * whole writes, parts of them, creations, renames, removals. Operations can be made to fail, before or after their effect.
  */
+import { dirname } from 'node:path'
 import type { FileEntry, FileSystem, LogFile } from '../../src/log/file-system.ts'
 
 type FileChange = { readonly position: number; readonly bytes: Buffer } | { readonly length: number }
@@ -158,8 +159,9 @@ export class FaultyDisk {
         }),
       syncDirectory: (path) =>
         run('syncDirectory', path, () => {
-          for (const change of this.#entryChanges) applyEntry(this.#syncedEntries, change)
-          this.#entryChanges = []
+          const isHere = ({ path: to, from }: EntryChange) => dirname(to) === path || dirname(from ?? to) === path
+          for (const change of this.#entryChanges) if (isHere(change)) applyEntry(this.#syncedEntries, change)
+          this.#entryChanges = this.#entryChanges.filter((change) => !isHere(change))
         }),
     }
     return { fileSystem, crashed }
