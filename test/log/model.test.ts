@@ -2,6 +2,7 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 import type { SealedSegment } from '../../src/log/event-log.ts'
+import { segmentFileName } from '../../src/log/segment.ts'
 import { WriteAheadLog } from '../../src/log/write-ahead-log.ts'
 import { type Fault, FaultyDisk, type Operation, randomFrom } from '../support/faulty-file-system.ts'
 import { blockOf, logOptions, readBlocks } from './support.ts'
@@ -177,6 +178,7 @@ class Model {
     if (log.stats().segmentsWaiting === 0) return
     const segment = await this.until(log.takeSealed())
     if (segment === undefined || segment === 'crashed') return
+    expect(this.disk.isNameSynced(`${DIRECTORY}/${segmentFileName(segment.number, 'sealed')}`)).toBe(true)
     for (let attempt = 0; attempt < 20; attempt += 1) {
       const blocks = await this.until(readBlocks(log, segment).catch(() => undefined))
       if (blocks === 'crashed') return

@@ -77,6 +77,11 @@ export class FaultyDisk {
     return names.sort()
   }
 
+  /** True when a power cut surely leaves the file under this name. */
+  isNameSynced(path: string): boolean {
+    return this.#syncedEntries.has(path)
+  }
+
   /** A file's bytes; undefined when there is no such file. */
   contentOf(path: string): Buffer | undefined {
     const node = this.#entries.get(path)
@@ -139,8 +144,12 @@ export class FaultyDisk {
     const crashed = new Promise<'crashed'>((resolve) => {
       this.#onCrash = () => resolve('crashed')
     })
-    const run = <T>(operation: Operation, path: string, work: () => T, onLate: () => void = work): Promise<T> =>
-      this.#run(mount, operation, path, work, onLate)
+    const run = <T>(
+      operation: Operation,
+      path: string,
+      work: () => T,
+      onLate: (fault: Fault) => void = work,
+    ): Promise<T> => this.#run(mount, operation, path, work, onLate)
     const fileSystem: FileSystem = {
       makeDirectory: async (path) => void this.#directories.add(path),
       list: (path) => run('list', path, () => this.#list(path)),
@@ -167,12 +176,18 @@ export class FaultyDisk {
     return { fileSystem, crashed }
   }
 
-  async #run<T>(mount: number, operation: Operation, path: string, work: () => T, onLate: () => void): Promise<T> {
+  async #run<T>(
+    mount: number,
+    operation: Operation,
+    path: string,
+    work: () => T,
+    onLate: (fault: Fault) => void,
+  ): Promise<T> {
     await Promise.resolve()
     if (mount !== this.#mount) return await new Promise(() => undefined)
     const fault = this.onOperation(operation, path)
     if (fault === undefined && mount === this.#mount) return work()
-    if (fault?.isLate) onLate()
+    if (fault?.isLate) onLate(fault)
     if (fault?.code === 'crash') this.kill()
     if (mount !== this.#mount) return await new Promise(() => undefined)
     if (operation === 'truncate') this.failedTruncates += 1
@@ -226,13 +241,17 @@ export class FaultyDisk {
       for (const change of node.changes) node.synced = applyChange(node.synced, change)
       node.changes = []
     }
-    /** A failed sync brings some changes to disk, and forgets some: they are still seen, but no later sync writes them. */
+    /**
+     * A failed sync brings some changes to disk, and forgets some: they are still seen, but no later sync writes them.
+     * That happens to data; a change of the size is in the file system's journal, and stays in order with what follows.
+     */
     const syncBadly = () => {
       const left: FileChange[] = []
       for (const change of node.changes) {
         const luck = this.#random()
-        if (luck < 0.3) node.synced = applyChange(node.synced, change)
-        else if (luck < 0.6) left.push(change)
+        const isHeld = left.some((earlier) => 'length' in earlier)
+        if (luck < 0.3 && !isHeld) node.synced = applyChange(node.synced, change)
+        else if (luck < 0.6 || isHeld || 'length' in change) left.push(change)
       }
       node.changes = left
     }
@@ -258,7 +277,7 @@ export class FaultyDisk {
           () => node.visible.copy(target, 0, position),
           () => undefined,
         ),
-      sync: () => this.#run(mount, 'sync', path, sync, syncBadly),
+      sync: () => this.#run(mount, 'sync', path, sync, (fault) => (fault.code === 'crash' ? undefined : syncBadly())),
       truncate: (length) =>
         this.#run(
           mount,
@@ -268,9 +287,9 @@ export class FaultyDisk {
             change({ length })
             sync()
           },
-          () => {
+          (fault) => {
             change({ length })
-            syncBadly()
+            if (fault.code !== 'crash') syncBadly()
           },
         ),
       size: async () => node.visible.byteLength,
