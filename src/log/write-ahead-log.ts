@@ -116,7 +116,11 @@ export class WriteAheadLog implements EventLog {
 
   async #recover(): Promise<void> {
     const { open, sealed } = this.#context.directory.found
-    for (const found of sealed) this.#addFound(found)
+    await this.#background.add(async () => {
+      // The process before may have ended between a rename and its sync.
+      await this.#context.fileSystem.syncDirectory(this.#options.directory)
+      for (const found of sealed) this.#addFound(found)
+    })
     await Promise.all(open.map((found) => this.#background.add(() => this.#recoverOpen(found))))
     if (open.length + sealed.length === 0) return
     this.#options.logger.info(
