@@ -133,7 +133,8 @@ export class WriteAheadLog implements EventLog {
     const recovered = await recoverOpenFile(this.#context, found)
     this.#account.tornTails += recovered.tornTails
     this.#account.addDamage(recovered)
-    if (recovered.outcome === 'sealed') this.#addFound({ ...found, bytes: recovered.bytes })
+    const wasSealed = this.#context.directory.found.sealed.some(({ number }) => number === found.number)
+    if (recovered.outcome === 'sealed' && !wasSealed) this.#addFound({ ...found, bytes: recovered.bytes })
   }
 
   #addFound({ number, bytes, modifiedAt }: FoundSegment): void {

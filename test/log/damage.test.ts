@@ -32,6 +32,7 @@ async function leftBehind(state: 'open' | 'sealed', blocks = BLOCKS): Promise<{ 
 /** All blocks that a new start hands out, and its last stats. */
 async function drain(disk: FaultyDisk): Promise<{ blocks: string[]; tokens: string[]; stats: LogStats }> {
   const log = await openLog(disk)
+  while (log.stats().retrying > 0) await Bun.sleep(1)
   await log.close()
   const blocks: string[] = []
   const tokens: string[] = []
@@ -165,9 +166,18 @@ test('a lost or damaged log id makes a new one for new segments, and old ones ke
 })
 
 test('a segment that is there open and sealed is handed out once', async () => {
-  const { disk, path } = await leftBehind('sealed')
-  disk.put(path.replace('sealed', 'open'), disk.contentOf(path) ?? Buffer.alloc(0))
-  const result = await drain(disk)
-  expect(result.blocks).toEqual(BLOCKS)
-  expect(disk.names(`${DIRECTORY}/damaged`)).toHaveLength(1)
+  for (const failures of [0, 1, 2, 3]) {
+    const { disk, path } = await leftBehind('sealed')
+    disk.put(path.replace('sealed', 'open'), disk.contentOf(path) ?? Buffer.alloc(0))
+    let left = failures
+    disk.onOperation = (operation) => {
+      if (operation !== 'syncDirectory' || left === 0) return undefined
+      left -= 1
+      return { code: 'EIO' }
+    }
+    const result = await drain(disk)
+    expect(result.blocks).toEqual(BLOCKS)
+    expect(result.tokens).toHaveLength(1)
+    expect(disk.names(`${DIRECTORY}/damaged`)).toHaveLength(1)
+  }
 })
