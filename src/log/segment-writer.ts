@@ -27,8 +27,8 @@ export interface SegmentWriterOptions {
 
 /**
  * Appends commits to the open segment, and closes it: by size itself, by age and at the end when it is told to.
- * A commit of one 64 KiB block takes p50 0.26 ms, p99 0.8 to 3 ms while segments are sealed, read and deleted beside it at
- * 200 MB/s (0.3 and 0.6 ms without that); one of 400 bytes 0.15 and 0.4 ms. Measured on two cores, ext4.
+ * A commit of one 64 KiB block takes p50 0.26 ms, p99 0.8 to 3.6 ms while segments are sealed, read and deleted beside it at
+ * 160 to 220 MB/s (0.3 and 0.6 ms without that); one of 400 bytes 0.15 and 0.4 ms. Measured on two cores, ext4.
  */
 export class SegmentWriter {
   readonly #options: SegmentWriterOptions
