@@ -1,0 +1,135 @@
+/**
+ * Sends Native blocks to ClickHouse: one body, one insert, one token.
+ *
+ * The settings are the same at every try of every insert, and all that decides into which parts a body is cut is among them:
+ * ClickHouse recognises a repeated insert by its token and the number of the part. A body becomes one block in ClickHouse's
+ * memory, however large (`min_insert_block_size_bytes=0`: only the rows count, and no segment has as many), so
+ * - it is one part per partition, and
+ * - nothing of it is written before all of it has been read: a body that cannot be read has left nothing behind.
+ * A body that ends too early, because this process dies or hangs up, is not stored either, also when it ends between two blocks.
+ *
+ * `query_id` is the token: while a try that we have lost sight of still runs, the next is refused with code 216 and tried later.
+ *
+ * Needs ClickHouse 26.2: `deduplicate_insert` is named because a user's profile may have switched it off; before 26.1 servers
+ * refuse `async_insert` with deduplication in views.
+ */
+import type { HttpAnswer } from './http-answer.ts'
+import { type ExchangeProblem, exchange } from './http-exchange.ts'
+
+/** Where inserts go and who we are there. */
+export interface InsertTarget {
+  /** Of the HTTP interface, such as http://127.0.0.1:8123. */
+  readonly url: string
+  readonly user: string
+  readonly password: string
+  readonly database: string
+  /** Longest wait for the connection, or for some progress of the body. Default 30,000. */
+  readonly sendTimeoutMs?: number
+  /** Longest wait for the answer after the body. Default 150,000, more than `wait_for_async_insert_timeout`. */
+  readonly answerTimeoutMs?: number
+}
+
+/** One insert. */
+export interface InsertRequest {
+  /** Native blocks. Not read any more once the insert has resolved. */
+  readonly body: AsyncIterable<Uint8Array> | readonly Uint8Array[]
+  /** Exactly the bytes of `body`. */
+  readonly bodyBytes: number
+  /** Deduplication token; the same body at every use. */
+  readonly token: string
+  readonly signal?: AbortSignal
+}
+
+/** Why a statement failed. */
+export interface StatementFailure {
+  /** ClickHouse's error code; undefined when it said none. */
+  readonly exceptionCode: number | undefined
+  /** The error code in decimal, `http_<status>`, or why there was no answer: see ExchangeProblem. */
+  readonly code: string
+  /** For people. Never decides anything. */
+  readonly message: string
+}
+
+/** `inserted`: ClickHouse confirmed it, now or at a try before. */
+export type InsertOutcome =
+  | { readonly outcome: 'inserted' }
+  | { readonly outcome: 'failed'; readonly failure: StatementFailure }
+
+/** The table that events go to. */
+export const EVENTS_TABLE = 'events'
+
+const WAIT_FOR_ASYNC_INSERT_SECONDS = 120
+const SEND_TIMEOUT_MS = 30_000
+const ANSWER_TIMEOUT_MS = 150_000
+const MESSAGE_LENGTH_MAX = 2_000
+
+const INSERT_SETTINGS = {
+  async_insert: '1',
+  wait_for_async_insert: '1',
+  wait_for_async_insert_timeout: String(WAIT_FOR_ASYNC_INSERT_SECONDS),
+  deduplicate_insert: 'enable',
+  insert_deduplicate: '1',
+  async_insert_deduplicate: '1',
+  deduplicate_blocks_in_dependent_materialized_views: '1',
+  materialized_views_ignore_errors: '0',
+  max_insert_block_size: '1048449',
+  min_insert_block_size_rows: '1048449',
+  min_insert_block_size_bytes: '0',
+  max_insert_threads: '1',
+  input_format_native_allow_types_conversion: '1',
+} as const
+
+/** Inserts the body into `events`; never rejects. */
+export async function insertNative(target: InsertTarget, request: InsertRequest): Promise<InsertOutcome> {
+  const failure = await sendStatement(target, {
+    ...request,
+    query: `INSERT INTO ${EVENTS_TABLE} FORMAT Native`,
+    settings: { ...INSERT_SETTINGS, query_id: request.token, insert_deduplication_token: request.token },
+  })
+  return failure === undefined ? { outcome: 'inserted' } : { outcome: 'failed', failure }
+}
+
+/** A statement with a body. */
+export interface Statement {
+  readonly query: string
+  readonly settings: Readonly<Record<string, string>>
+  readonly body: AsyncIterable<Uint8Array> | readonly Uint8Array[]
+  readonly bodyBytes: number
+  readonly signal?: AbortSignal
+}
+
+/** Runs a statement whose success answers nothing; returns what went wrong, undefined when it went well. */
+export async function sendStatement(target: InsertTarget, statement: Statement): Promise<StatementFailure | undefined> {
+  const url = new URL(target.url)
+  url.searchParams.set('database', target.database)
+  url.searchParams.set('query', statement.query)
+  // The status of the answer is decided at the end only, so that no error follows a 200.
+  url.searchParams.set('wait_end_of_query', '1')
+  for (const [name, value] of Object.entries(statement.settings)) url.searchParams.set(name, value)
+  const answer = await exchange({
+    url,
+    headers: {
+      authorization: `Basic ${Buffer.from(`${target.user}:${target.password}`).toString('base64')}`,
+      'user-agent': 'penstock',
+      'content-type': 'application/octet-stream',
+    },
+    body: statement.body,
+    bodyBytes: statement.bodyBytes,
+    sendTimeoutMs: target.sendTimeoutMs ?? SEND_TIMEOUT_MS,
+    answerTimeoutMs: target.answerTimeoutMs ?? ANSWER_TIMEOUT_MS,
+    ...(statement.signal === undefined ? {} : { signal: statement.signal }),
+  })
+  return failureOf(answer)
+}
+
+/** Reads an answer; a 200 with a body carries an error that came late. Other codes than 200 are no success, a redirect included. */
+export function failureOf(answer: HttpAnswer | ExchangeProblem): StatementFailure | undefined {
+  if ('problem' in answer) return { exceptionCode: undefined, code: answer.problem, message: answer.message }
+  const header = answer.headers.get('x-clickhouse-exception-code')
+  const body = answer.body.trim()
+  if (answer.status === 200 && header === undefined && body === '') return undefined
+  const digits = /^\d+$/.exec(header ?? '')?.[0] ?? /Code: (\d+)\. DB::/.exec(body)?.[1]
+  const exceptionCode = digits === undefined ? undefined : Number(digits)
+  const code = digits ?? `http_${answer.status}`
+  return { exceptionCode, code, message: body.slice(0, MESSAGE_LENGTH_MAX) || `HTTP status ${answer.status}` }
+}
