@@ -2,7 +2,7 @@
  * The client for queries and migrations, the same for the embedded ClickHouse and for a server elsewhere.
  * Events do not go through it: see the flusher.
  */
-import { type ClickHouseClient, createClient } from '@clickhouse/client'
+import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { type Problem, problem, reasonOf } from '../problem.ts'
 
 /** Where ClickHouse is and who we are there. */
@@ -44,7 +44,7 @@ export function createClickHouse(options: ClickHouseOptions): ClickHouse {
     database: options.database,
     application: 'penstock',
     request_timeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
-    log: { level: 127 }, // OFF: failures are returned or thrown, and logged by who knows what they mean
+    log: { level: ClickHouseLogLevel.OFF }, // failures are returned or thrown, and logged by who knows what they mean
   })
 
   return {

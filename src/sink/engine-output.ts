@@ -10,7 +10,7 @@ const WINDOW_MS = 1_000
 
 /** What one run of the engine printed, as far as its parent wants to know. */
 export interface EngineOutput {
-  /** The last error that the engine printed as its own end ("Code: 210. DB::Exception: …"), and its number. */
+  /** The last error that the engine named as the reason for its end ("Code: 210. DB::Exception: …"), and its number. */
   lastError(): { code: number; text: string } | undefined
 }
 
@@ -38,8 +38,9 @@ export function readEngineOutput(streams: readonly Readable[], logger: Logger): 
   }
 
   const take = (line: string) => {
-    const failure = /^Code: (\d+)\. /.exec(line)
-    if (failure) error = { code: Number(failure[1]), text: line }
+    if (/<Fatal> \w+: (\d+\. |$)/.test(line)) return // a stack trace
+    const failure = /(?:^|<Fatal> \w+: )(Code: (\d+)\. .*)/.exec(line)
+    if (failure?.[1] !== undefined) error = { code: Number(failure[2]), text: failure[1] }
     if (failure || /^\d{4}\.\d\d\.\d\d /.test(line)) log(line)
   }
 

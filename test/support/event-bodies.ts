@@ -17,7 +17,7 @@ export async function eventBody(server: TestClickHouse, name: string, rows: numb
       toDateTime64('2026-11-20 10:00:00', 3, 'UTC') + toIntervalSecond(number % 7200) AS occurred_at,
       toDateTime64('2026-11-20 23:59:59', 3, 'UTC') + toIntervalSecond(number % 2) AS received_at,
       'session-' || toString(number % 100) AS session_id, 'user-' || toString(intDiv(number, 2)) AS user_id, '' AS anonymous_id,
-      concat('{"n":', toString(number), ',"cart":{"id":"', toString(number % 50), '"}}')::JSON(max_dynamic_paths = 256) AS properties
+      concat('{"n":', toString(number), ',"cart":{"id":"', toString(number % 50), '"}}')::JSON(max_dynamic_paths = 0) AS properties
     FROM numbers(${rows}) FORMAT Native`
   const settings = {
     output_format_native_use_flattened_dynamic_and_json_serialization: '1',
