@@ -1,0 +1,35 @@
+/** Canonical events for tests. */
+import { NO_ADDRESS } from '../../src/address.ts'
+import type { Event } from '../../src/event.ts'
+
+/** An event with every field set, and what a test changes in it. */
+export function makeEvent(changes: Partial<Event> = {}): Event {
+  return {
+    tenantId: 'tenant',
+    workspaceId: 'workspace',
+    eventId: undefined,
+    messageId: '',
+    type: 'pageview',
+    protocol: 'v1/events',
+    occurredAt: 1_790_000_000_000,
+    receivedAt: 1_790_000_000_123,
+    sessionId: '0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b',
+    userId: '',
+    anonymousId: '',
+    url: '',
+    path: '',
+    referrer: '',
+    referrerHost: '',
+    title: '',
+    locale: '',
+    userAgent: '',
+    browser: '',
+    os: '',
+    device: '',
+    ip: NO_ADDRESS,
+    schemaVersion: '1',
+    properties: {},
+    context: {},
+    ...changes,
+  }
+}
