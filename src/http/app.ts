@@ -1,0 +1,68 @@
+/** The HTTP server: which path leads where. */
+import { Elysia } from 'elysia'
+import { EVENTS_PATH, EVENTS_PROTOCOL } from '../protocols/events.ts'
+import { reject } from '../rejection.ts'
+import { refuse } from './answer.ts'
+import { type Edge, type Protocol, receive } from './edge.ts'
+import { requestId } from './request-id.ts'
+import { type Service, serviceRoutes } from './service.ts'
+
+export interface HttpServer {
+  readonly port: number
+  /** Takes no new connections and requests; resolves when those in flight are answered, or at the deadline. */
+  stop(deadlineMs: number): Promise<void>
+}
+
+export interface HttpOptions {
+  readonly host: string
+  /** 0 takes a free one. */
+  readonly port: number
+}
+
+/** A connection on which nothing moves is closed after this time. */
+const IDLE_TIMEOUT_SECONDS = 30
+
+/** Starts to listen. Throws when the address cannot be used. */
+export function listen(edge: Edge, service: Service, options: HttpOptions): HttpServer {
+  const app = new Elysia({
+    serve: { idleTimeout: IDLE_TIMEOUT_SECONDS, maxRequestBodySize: edge.limits.ndjsonBytesMax + 1 },
+  })
+    .use(serviceRoutes(service))
+    .use(door(edge, EVENTS_PATH, EVENTS_PROTOCOL))
+    .onError(({ code, error, request }) => {
+      const id = requestId(request.headers.get('x-request-id'))
+      if (code === 'NOT_FOUND')
+        return refuse(reject('not_found', `there is nothing at ${new URL(request.url).pathname}`), id)
+      edge.logger.error({ err: error, requestId: id }, 'a request failed: this is a bug')
+      return refuse(reject('internal', 'something went wrong here, it is not your request'), id)
+    })
+    .listen({ hostname: options.host, port: options.port })
+  const { server } = app
+  if (server === null || server.port === undefined) throw new Error(`cannot listen on ${options.host}:${options.port}`)
+  return {
+    port: server.port,
+    async stop(deadlineMs) {
+      const stopped = server.stop(false)
+      const late = Bun.sleep(deadlineMs).then(() => server.stop(true))
+      await Promise.race([stopped, late])
+    },
+  }
+}
+
+/** A path that takes events by POST. */
+function door(edge: Edge, path: string, protocol: Protocol) {
+  return new Elysia()
+    .post(path, ({ request, server }) => receive(edge, protocol, request, server?.requestIP(request)?.address), {
+      parse: 'none',
+    })
+    .all(
+      path,
+      ({ request }) => {
+        const id = requestId(request.headers.get('x-request-id'))
+        return refuse(reject('method_not_allowed', `${request.method} is not for ${path}, POST is`), id, {
+          allow: 'POST',
+        })
+      },
+      { parse: 'none' },
+    )
+}

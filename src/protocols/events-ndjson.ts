@@ -1,0 +1,168 @@
+/**
+ * NDJSON at `POST /v1/events`: one event a line, streamed, the door for bulk producers. Lines are taken in batches while the body still
+ * arrives; a few batches may wait for their commit at one time, then the body is not read further.
+ *
+ * A line that is not acceptable is counted and told (the first ones), the others go on. When the log refuses a batch, the answer is its
+ * error, with the number of events that had been accepted before.
+ */
+import { Readable } from 'node:stream'
+import type { EventError, EventWarning, RequestFacts } from '../draft.ts'
+import { refuse } from '../http/answer.ts'
+import { decodeUtf8, incomplete, noRoom } from '../http/body.ts'
+import { decompressor, encodingOf, tooLarge } from '../http/decompression.ts'
+import type { Edge } from '../http/edge.ts'
+import { parseJson, parseJsonExactly } from '../json.ts'
+import type { Receipt } from '../pipeline.ts'
+import { isRejection, type Rejection, reject } from '../rejection.ts'
+import { acknowledge } from './events.ts'
+
+/** Lines gathered before they are taken as one batch, in bytes. */
+const BATCH_BYTES = 256 * 1024
+/** Batches of one request that may wait for their commit. */
+const BATCHES_WAITING_MAX = 4
+/** Errors, and warnings, that the answer lists. */
+const FINDINGS_MAX = 100
+
+const NEWLINE = 0x0a
+
+export async function receiveNdjson(
+  edge: Edge,
+  request: Request,
+  facts: RequestFacts,
+  requestId: string,
+): Promise<Response> {
+  const encoding = encodingOf(request.headers.get('content-encoding'))
+  if (isRejection(encoding)) return refuse(encoding, requestId)
+  if (request.body === null) return refuse(incomplete(), requestId)
+  const heldBytes = (BATCHES_WAITING_MAX + 1) * BATCH_BYTES
+  if (!edge.inFlight.take(heldBytes)) return refuse(noRoom(), requestId)
+  try {
+    const source = encoding === undefined ? request.body : decompressed(request.body, decompressor(encoding))
+    const upload = new Upload(edge, facts)
+    const refused = await upload.read(source)
+    if (refused !== undefined) return refuse({ ...refused, accepted: upload.accepted }, requestId)
+    return acknowledge(upload.receipt(), requestId)
+  } finally {
+    edge.inFlight.release(heldBytes)
+  }
+}
+
+function decompressed(body: ReadableStream<Uint8Array>, transform: NodeJS.ReadWriteStream & AsyncIterable<Uint8Array>) {
+  const source = Readable.from(body)
+  source.on('error', (error) => transform.emit('error', error))
+  return source.pipe(transform)
+}
+
+/** One request's lines on their way into the pipeline. */
+class Upload {
+  accepted = 0
+  private lines = 0
+  private rejected = 0
+  private readonly errors: EventError[] = []
+  private readonly warnings: EventWarning[] = []
+  private refused: Rejection | undefined
+  private readonly waiting = new Set<Promise<void>>()
+  private readonly edge: Edge
+  private readonly facts: RequestFacts
+
+  constructor(edge: Edge, facts: RequestFacts) {
+    this.edge = edge
+    this.facts = facts
+  }
+
+  /** Takes everything; gives why the rest was refused, if it was. */
+  async read(source: AsyncIterable<Uint8Array>): Promise<Rejection | undefined> {
+    try {
+      this.refused = await this.readLines(source)
+    } catch (error) {
+      this.refused = isBrokenEncoding(error)
+        ? reject('malformed_json', `the body is not what Content-Encoding says: ${error.message}`)
+        : incomplete()
+    }
+    await Promise.all(this.waiting)
+    return this.refused
+  }
+
+  private async readLines(source: AsyncIterable<Uint8Array>): Promise<Rejection | undefined> {
+    const { ndjsonBytesMax, bodyBytesMax } = this.edge.limits
+    let bytes = 0
+    let rest = Buffer.alloc(0)
+    for await (const chunk of source) {
+      bytes += chunk.length
+      if (bytes > ndjsonBytesMax) return tooLarge(ndjsonBytesMax)
+      rest = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk])
+      const end = rest.lastIndexOf(NEWLINE) + 1
+      if (end === 0 && rest.length > bodyBytesMax)
+        return reject('payload_too_large', `a line may have ${bodyBytesMax} bytes, line ${this.lines + 1} has more`)
+      if (end < BATCH_BYTES) continue
+      await this.take(rest.subarray(0, end))
+      if (this.refused !== undefined) return this.refused
+      rest = rest.subarray(end)
+    }
+    if (rest.length > 0) await this.take(rest)
+    return this.refused
+  }
+
+  /** Starts a batch of whole lines; waits while too many are on their way. */
+  private async take(bytes: Uint8Array): Promise<void> {
+    const text = decodeUtf8(bytes)
+    if (text === undefined) {
+      this.refused = reject('malformed_json', `the body is not valid UTF-8 behind line ${this.lines}`)
+      return
+    }
+    const lines = text.split('\n')
+    if (lines.at(-1) === '') lines.pop()
+    while (this.waiting.size >= BATCHES_WAITING_MAX) await Promise.race(this.waiting)
+    const batch = this.accept(lines).finally(() => this.waiting.delete(batch))
+    this.waiting.add(batch)
+  }
+
+  private async accept(lines: readonly string[]): Promise<void> {
+    const firstIndex = this.lines
+    this.lines += lines.length
+    const good: string[] = []
+    const values: unknown[] = []
+    // Indexes count lines; an empty line is none, and a broken one is told at once.
+    const indexes: number[] = []
+    for (const [offset, line] of lines.entries()) {
+      if (line.length === 0 || line === '\r') continue
+      const parsed = parseJson(line)
+      if ('malformed' in parsed) {
+        this.reject({ index: firstIndex + offset, code: 'malformed_json', path: '', message: parsed.malformed })
+        continue
+      }
+      good.push(line)
+      values.push(parsed.value)
+      indexes.push(firstIndex + offset)
+    }
+    if (values.length === 0) return
+    const receipt = await this.edge.pipeline.accept(this.facts, {
+      values,
+      parseExactly: () => good.map(parseJsonExactly),
+    })
+    if (isRejection(receipt)) this.refused ??= receipt
+    else this.add(receipt, indexes)
+  }
+
+  private add(receipt: Receipt, indexes: readonly number[]): void {
+    this.accepted += receipt.accepted
+    for (const error of receipt.errors) this.reject({ ...error, index: indexes[error.index] ?? error.index })
+    for (const warning of receipt.warnings) {
+      if (this.warnings.length < FINDINGS_MAX)
+        this.warnings.push({ ...warning, index: indexes[warning.index] ?? warning.index })
+    }
+  }
+
+  private reject(error: EventError): void {
+    this.rejected++
+    if (this.errors.length < FINDINGS_MAX) this.errors.push(error)
+  }
+
+  receipt(): Receipt {
+    return { accepted: this.accepted, rejected: this.rejected, errors: this.errors, warnings: this.warnings }
+  }
+}
+
+function isBrokenEncoding(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && /^(Z_|ZSTD_|ERR_)/.test(String(error.code))
+}
