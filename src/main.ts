@@ -2,13 +2,21 @@
 /** The command line. Commands are loaded when they run, so that each starts fast. */
 import { Command, CommanderError } from 'commander'
 import { version } from '../package.json'
-import { CommandFailure } from './cli/session.ts'
+import { CommandFailure, configOrFail } from './cli/session.ts'
 import { renderVariables } from './config.ts'
 
 const program = command(new Command('penstock'))
   .description('An event collector for ClickHouse: every acknowledged event is stored exactly once.')
   .version(version)
   .addHelpText('after', () => `\nEnvironment:\n${indent(renderVariables('text'))}`)
+
+command(program.command('serve'))
+  .description('take events, until SIGTERM or SIGINT')
+  .action(async () => (await import('./serve.ts')).serve(configOrFail()))
+
+command(program.command('migrate'))
+  .description('bring the tables in ClickHouse (CLICKHOUSE_URL) up to date; `serve` does so too')
+  .action(async () => (await import('./cli/migrate.ts')).migrateTables())
 
 command(program.command('provision'))
   .description('make a workspace and its keys')

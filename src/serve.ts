@@ -1,0 +1,126 @@
+/** `penstock serve`: builds everything in order, stops it in order. */
+import { join } from 'node:path'
+import { version } from '../package.json'
+import { KeyCache } from './auth/key-cache.ts'
+import { banner } from './cli/banner.ts'
+import { CommandFailure, orFail } from './cli/session.ts'
+import type { Config } from './config.ts'
+import { openControl } from './control/control-database.ts'
+import { firstWorkspace } from './control/first-workspace.ts'
+import { listen } from './http/app.ts'
+import type { Edge } from './http/edge.ts'
+import { InFlightBytes } from './http/in-flight.ts'
+import type { EventLog } from './log/event-log.ts'
+import { GroupCommit } from './log/group-commit.ts'
+import { MemoryLog } from './log/memory-log.ts'
+import { WriteAheadLog } from './log/write-ahead-log.ts'
+import { Pipeline } from './pipeline.ts'
+import { reasonOf } from './problem.ts'
+import { startSink } from './sink/sink.ts'
+import { Status } from './status.ts'
+import { createLogger, type Logger } from './telemetry/logger.ts'
+
+/** Encoded bytes that may gather while a commit runs. */
+const BLOCK_BYTES_MAX = 8 * 1024 * 1024
+
+/** How long a write of another process to the control database may hold up this one. */
+const CONTROL_BUSY_TIMEOUT_MS = 1000
+
+/** Runs the collector until SIGTERM or SIGINT. Throws `CommandFailure` when it cannot start. */
+export async function serve(config: Config): Promise<void> {
+  const logger = createLogger({ level: config.logLevel })
+  const stopped = signalled()
+
+  const control = orFail(await openControl({ ...config, busyTimeoutMs: CONTROL_BUSY_TIMEOUT_MS }))
+  const first = await firstWorkspace(control, config.dataDir)
+  const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })
+  const log = await openLog(config, logger)
+  const groupCommit = new GroupCommit({ log, blockBytesMax: BLOCK_BYTES_MAX })
+  const pipeline = new Pipeline(groupCommit)
+  const inFlight = new InFlightBytes(config.inFlightBytesMax)
+  const edge: Edge = {
+    pipeline,
+    keys,
+    inFlight,
+    limits: config,
+    trustProxy: config.trustProxy,
+    anonymizeIp: config.anonymizeIp,
+    logger,
+  }
+  const sink = startSink({ config, log, logger })
+  const status = new Status({ version, log, groupCommit, pipeline, inFlight, sink, control })
+  keys.start()
+  const server = await orExplain(`cannot listen on ${config.host}:${config.port} (HOST, PORT)`, () =>
+    listen(edge, status, config),
+  )
+  logger.info(
+    { host: config.host, port: server.port, dataDir: config.dataDir, durability: config.durability },
+    'accepting events',
+  )
+
+  const ready = sink.ready().then(() => {
+    if (process.stdout.isTTY !== true && config.logLevel === 'silent') return
+    const clickhouse = {
+      url: sink.url,
+      user: config.clickhouse.user,
+      hasPassword: config.clickhouse.password !== '',
+      database: config.clickhouse.database,
+    }
+    process.stdout.write(
+      banner({
+        host: config.host,
+        port: server.port,
+        dataDir: config.dataDir,
+        publicKey: first?.publicKey,
+        clickhouse,
+      }),
+    )
+  })
+  ready.catch(() => undefined)
+
+  const failed = sink.failed()
+  const reason = await Promise.race([stopped, failed])
+  const deadline = performance.now() + config.shutdownDeadlineMs
+  logger.info({ reason: reason instanceof Error ? reason.message : reason }, 'shutting down')
+
+  status.stopping = true
+  await server.stop(deadline - performance.now()) // no new events; those in flight are answered
+  await groupCommit.close() // what was taken is durable
+  await log.close() // what is open is sealed
+  await sink.stop(Math.max(0, deadline - performance.now())) // last flush, until the deadline
+  await log.dispose()
+  await keys.stop()
+  await control.close()
+  logger.info('stopped')
+  if (reason instanceof Error) throw new CommandFailure(reason.message)
+}
+
+async function openLog(config: Config, logger: Logger): Promise<EventLog> {
+  if (config.durability === 'memory') return new MemoryLog(config)
+  const directory = join(config.dataDir, 'log')
+  return orExplain(`cannot open the log in ${directory} (DATA_DIR)`, () =>
+    WriteAheadLog.open({ ...config, directory, logger }),
+  )
+}
+
+async function orExplain<Result>(what: string, work: () => Result | Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    throw new CommandFailure(`${what}: ${reasonOf(error)}`)
+  }
+}
+
+/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once, what is durable stays in the log. */
+function signalled(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let seen = false
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        if (seen) process.exit(1)
+        seen = true
+        resolve(signal)
+      })
+    }
+  })
+}

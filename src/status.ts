@@ -1,0 +1,111 @@
+/** What the collector says of itself at `/readyz`, `/health` and `/stats`. */
+import type { ControlDatabase } from './control/control-database.ts'
+import type { InFlightBytes } from './http/in-flight.ts'
+import type { DependencyHealth, Health, Service } from './http/service.ts'
+import type { EventLog } from './log/event-log.ts'
+import type { GroupCommit } from './log/group-commit.ts'
+import type { Pipeline } from './pipeline.ts'
+import { isProblem, reasonOf } from './problem.ts'
+import { type Rejection, reject } from './rejection.ts'
+import type { Sink } from './sink/sink.ts'
+
+export interface StatusOptions {
+  readonly version: string
+  readonly log: EventLog
+  readonly groupCommit: GroupCommit
+  readonly pipeline: Pipeline
+  readonly inFlight: InFlightBytes
+  readonly sink: Sink
+  readonly control: ControlDatabase
+}
+
+/** A refused commit makes the collector unready for this long; then the next request tries again. */
+const REFUSAL_COUNTS_MS = 2_000
+
+/** Looking up a key that nobody has shows that the control database answers. */
+const NOBODYS_HASH = '0'.repeat(64)
+
+export class Status implements Service {
+  /** Set when the shutdown begins. */
+  stopping = false
+  private readonly options: StatusOptions
+
+  constructor(options: StatusOptions) {
+    this.options = options
+  }
+
+  ready(): Rejection | undefined {
+    if (this.stopping) return reject('overloaded', 'the collector is shutting down')
+    const { lastRefusal } = this.options.groupCommit
+    if (lastRefusal === undefined || performance.now() - lastRefusal.at > REFUSAL_COUNTS_MS) return undefined
+    return reject('overloaded', `the log does not take events: ${lastRefusal.outcome}`)
+  }
+
+  async health(): Promise<Health> {
+    const [clickhouse, control] = await Promise.all([this.checkClickHouse(), this.checkControl()])
+    const refused = this.ready()
+    const dependencies = {
+      log:
+        refused === undefined ? ({ status: 'ok' } as const) : ({ status: 'down', message: refused.message } as const),
+      clickhouse,
+      control_database: control,
+    }
+    const allThere = Object.values(dependencies).every((dependency) => dependency.status === 'ok')
+    const { rss, heapUsed } = process.memoryUsage()
+    return {
+      status: refused !== undefined ? 'down' : allThere ? 'ok' : 'degraded',
+      version: this.options.version,
+      uptime_seconds: Math.round(process.uptime()),
+      memory: { rss_bytes: rss, heap_used_bytes: heapUsed },
+      buffer: this.buffer(),
+      dependencies,
+    }
+  }
+
+  /** Counters only grow from the start of the process on; rates are for who asks twice. */
+  stats(): object {
+    const { log, groupCommit, pipeline, inFlight, sink } = this.options
+    const { oldestUnflushedAt, lastError, ...logStats } = log.stats()
+    return {
+      uptime_seconds: Math.round(process.uptime()),
+      events: { ...pipeline.totals },
+      commits: { ...groupCommit.totals },
+      bodies_in_flight_bytes: inFlight.heldBytes,
+      buffer: this.buffer(),
+      log: { ...logStats, ...(lastError === undefined ? {} : { lastError }) },
+      flush: sink.stats(),
+    }
+  }
+
+  private buffer() {
+    const { ringBytes, ringUsedBytes, logBytes, logBytesMax, oldestUnflushedAt } = this.options.log.stats()
+    return {
+      ring_bytes: ringBytes,
+      ring_used_bytes: ringUsedBytes,
+      log_bytes: logBytes,
+      log_bytes_max: logBytesMax,
+      log_utilization: logBytes / logBytesMax,
+      oldest_unflushed_age_ms: oldestUnflushedAt === undefined ? 0 : Math.max(0, Date.now() - oldestUnflushedAt),
+    }
+  }
+
+  private async checkClickHouse(): Promise<DependencyHealth> {
+    const answer = await this.options.sink.clickhouse.ping()
+    if (isProblem(answer)) return { status: 'down', message: answer.message }
+    return { status: 'ok', response_time_ms: round(answer.responseTimeMs), version: answer.version }
+  }
+
+  private async checkControl(): Promise<DependencyHealth> {
+    const startedAt = performance.now()
+    try {
+      await this.options.control.findKeyByHash(NOBODYS_HASH)
+      return { status: 'ok', response_time_ms: round(performance.now() - startedAt) }
+    } catch (error) {
+      return { status: 'down', message: reasonOf(error) }
+    }
+  }
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 100) / 100
+}
