@@ -110,6 +110,7 @@ async function applyPending(
 ): Promise<{ applied: number[] } | MigrationProblem> {
   const holder = crypto.randomUUID()
   const appliedHere: number[] = []
+  let waitingFor = 0
   for (;;) {
     const pending = pendingMigrations(migrations, await readApplied(client))
     if (isProblem(pending)) return pending
@@ -121,6 +122,9 @@ async function applyPending(
     const isFree = claim === undefined || claim.released || claim.silentMs > lifetimeMs
     const attempt = (claim?.attempt ?? 0) + 1
     if (!isFree || !(await takeClaim(client, next.version, attempt, holder))) {
+      if (waitingFor !== next.version)
+        options.logger.info({ version: next.version }, 'waiting: another process applies a migration')
+      waitingFor = next.version
       await sleep(POLL_INTERVAL_MS)
       continue
     }
