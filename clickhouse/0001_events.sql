@@ -11,8 +11,13 @@
 -- fsync_*: without them ClickHouse confirms an insert that a power cut can take back. Measured with 100,000 rows an insert:
 -- 12 to 17 ms an insert, and 0.2 µs of CPU a row at most.
 --
--- A Native block has to name the JSON types exactly as they are here: one JSON type is converted to another through text,
--- which made an insert several times dearer (11.8 against 1.7 µs a row).
+-- JSON with max_dynamic_paths = 0 and shared data as a plain map: all paths of a row lie together, so a row costs what its own
+-- values cost, however many distinct keys the other rows have. Measured per row of 9 values, 100,000 rows an insert: 1.4 µs to insert
+-- and 2.0 µs to merge; with the default settings of shared data 2.3 and 6.2; with a column per path as much as this for 5 distinct
+-- keys, but 24 times as much for 300. The price is paid by queries: one property of a row costs 0.14 µs to read, not 0.03.
+-- A Native block has to name the JSON types exactly as they are here, or ClickHouse converts every value (14 µs a row).
+--
+-- min_bytes_for_wide_part: an insert becomes a compact part, a few files instead of two a column to write and to sync.
 CREATE TABLE IF NOT EXISTS events
 (
     tenant_id      LowCardinality(String)  COMMENT 'Tenant of the API key',
@@ -48,6 +53,9 @@ TTL toDateTime(received_at) + INTERVAL 90 DAY
 SETTINGS
     ttl_only_drop_parts = 1,
     non_replicated_deduplication_window = 20000,
+    object_shared_data_serialization_version = 'map',
+    object_shared_data_serialization_version_for_zero_level_parts = 'map',
+    min_bytes_for_wide_part = 134217728,
     fsync_after_insert = 1,
     fsync_part_directory = 1
 COMMENT 'Every accepted event, once; kept for 90 days';
