@@ -25,14 +25,18 @@ const IDLE_TIMEOUT_SECONDS = 30
 /** Starts to listen. Throws when the address cannot be used. */
 export function listen(edge: Edge, service: Service, options: HttpOptions): HttpServer {
   const app = new Elysia({
-    serve: { idleTimeout: IDLE_TIMEOUT_SECONDS, maxRequestBodySize: edge.limits.ndjsonBytesMax + 1 },
+    serve: {
+      idleTimeout: IDLE_TIMEOUT_SECONDS,
+      maxRequestBodySize: edge.limits.ndjsonBytesMax + 1,
+      development: false, // its error pages show source code
+    },
   })
     .use(serviceRoutes(service))
     .use(door(edge, EVENTS_PATH, EVENTS_PROTOCOL))
-    .onError(({ code, error, request }) => {
+    .onError(({ code, error, request, path }) => {
       const id = requestId(request.headers.get('x-request-id'))
-      if (code === 'NOT_FOUND')
-        return refuse(reject('not_found', `there is nothing at ${new URL(request.url).pathname}`), id)
+      // Not by way of `new URL`: with some Host headers the request's URL is none.
+      if (code === 'NOT_FOUND') return refuse(reject('not_found', `there is nothing at ${path}`), id)
       edge.logger.error({ err: error, requestId: id }, 'a request failed: this is a bug')
       return refuse(reject('internal', 'something went wrong here, it is not your request'), id)
     })

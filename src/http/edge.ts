@@ -59,10 +59,7 @@ export async function receive(
     }
     return await protocol.receive(edge, request, facts, id)
   } catch (error) {
-    edge.logger.error(
-      { err: error, requestId: id, path: new URL(request.url).pathname },
-      'a request failed: this is a bug',
-    )
+    edge.logger.error({ err: error, requestId: id, protocol: protocol.name }, 'a request failed: this is a bug')
     return refuse(reject('internal', 'something went wrong here, it is not your request'), id)
   }
 }
