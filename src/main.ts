@@ -59,6 +59,34 @@ command(keys.command('revoke'))
   .option('--json', 'print JSON')
   .action(async (id, options) => (await import('./cli/keys.ts')).revokeKey(id, options))
 
+const deadLetters = command(program.command('dead-letter')).description(
+  'list, show, re-send and drop events that ClickHouse could not read',
+)
+
+command(deadLetters.command('list'))
+  .description('list dead letters and why they were refused')
+  .option('--json', 'print JSON')
+  .action(async (options) => (await import('./cli/dead-letters.ts')).listDeadLetters(options))
+
+command(deadLetters.command('show'))
+  .description('show what is in a dead letter, and what ClickHouse says to it now')
+  .argument('<name>', 'as `dead-letter list` shows it')
+  .option('--json', 'print JSON')
+  .action(async (name, options) => (await import('./cli/dead-letters.ts')).showDeadLetter(name, options))
+
+command(deadLetters.command('retry'))
+  .description('send dead letters to ClickHouse again, and remove those it stores')
+  .argument('[names...]', 'which (all)')
+  .option('--json', 'print JSON')
+  .action(async (names, options) => (await import('./cli/dead-letters.ts')).retryDeadLetters(names, options))
+
+command(deadLetters.command('drop'))
+  .description('remove dead letters for good')
+  .argument('[names...]', 'which')
+  .option('--yes', 'all of them, when none is named')
+  .option('--json', 'print JSON')
+  .action(async (names, options) => (await import('./cli/dead-letters.ts')).dropDeadLetters(names, options))
+
 command(program.command('doctor'))
   .description('check everything that `serve` needs and say what is wrong')
   .option('--json', 'print JSON')
@@ -67,7 +95,7 @@ command(program.command('doctor'))
     if (!(await doctor(options))) process.exitCode = 1
   })
 
-for (const group of [program, keys]) refuseWithoutCommand(group)
+for (const group of [program, keys, deadLetters]) refuseWithoutCommand(group)
 
 try {
   await program.parseAsync()

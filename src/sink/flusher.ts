@@ -4,6 +4,9 @@
  *     take a sealed segment ─ insert ─┬─ stored ─ release it
  *                                     └─ failed ─ wait ─ insert again: same bytes, token, settings
  *
+ * The one way out of that: records that ClickHouse cannot read become dead letters, and the others are stored without them. Which
+ * these are is never told by the error of an insert, but found out in dry runs: `narrowing.ts` has the rule.
+ *
  * - At most `inFlightMax` requests at once; while ClickHouse is away one alone, see `turns.ts`.
  * - A segment that has failed STUCK_FAILURES times gives its place to the next, so that what is behind it flows on, and is
  *   tried again beside the others. When every segment fails there are at most STUCK_SEGMENTS_MAX such, and the log waits.
@@ -12,6 +15,8 @@ import assert from 'node:assert/strict'
 import type { EventLog, SealedSegment } from '../log/event-log.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type InsertTarget, insertNative, type StatementFailure } from './insert.ts'
+import { type Part, Refusals, type Sending } from './refusals.ts'
+import { asFailure, isItsOwn, isWorthAsking } from './retry-rules.ts'
 import { Turns } from './turns.ts'
 
 /** What a flusher is made from. */
@@ -52,6 +57,11 @@ export interface FlusherStats {
   readonly retries: number
   /** Failures in a row of ClickHouse as a whole; 0 = it works. */
   readonly failuresInRow: number
+  /** Files in the directory of dead letters now. */
+  readonly deadLetters: number
+  /** Records and rows that became dead letters since start. */
+  readonly refusedRecords: number
+  readonly refusedRows: number
   readonly lastError: FlushError | undefined
   /** ms since 1970. */
   readonly lastSuccessAt: number | undefined
@@ -59,8 +69,14 @@ export interface FlusherStats {
 
 interface Held {
   readonly segment: SealedSegment
+  /** Undefined until it is known whether it was split before a restart. */
+  sending: Sending | undefined
+  /** Parts of it that are stored. */
+  partsStored: number
   failures: number
   isStuck: boolean
+  /** The last failure says nothing about ClickHouse as a whole, so this segment waits by itself. */
+  isOwnTrouble: boolean
 }
 
 const IN_FLIGHT_MAX = 2
@@ -68,11 +84,13 @@ const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 10_000
 const STUCK_FAILURES = 5
 const STUCK_SEGMENTS_MAX = 4
+const ABORTED: StatementFailure = { exceptionCode: undefined, code: 'aborted', message: 'stopping' }
 
 /** Takes segments from the log until it is closed and empty, or `stop`; see the head of the file. */
 export class Flusher {
   readonly #options: FlusherOptions
   readonly #turns: Turns
+  readonly #refusals: Refusals
   readonly #retryMinMs: number
   readonly #retryMaxMs: number
   readonly #inFlightMax: number
@@ -97,11 +115,14 @@ export class Flusher {
       retryMinMs: this.#retryMinMs,
       retryMaxMs: this.#retryMaxMs,
     })
+    const { log, target, logger, deadLettersDirectory: directory } = options
+    this.#refusals = new Refusals({ log, target, logger, directory, turns: this.#turns, signal: this.#stopping.signal })
   }
 
   /** Begins to take segments; returns at once. */
   start(): void {
     assert(this.#running === undefined, 'started once')
+    void asFailure(() => this.#refusals.tidy().then(() => undefined))
     this.#running = this.#takeAll()
   }
 
@@ -127,6 +148,7 @@ export class Flusher {
       insertedBytes: this.#insertedBytes,
       retries: this.#retries,
       failuresInRow: this.#turns.failures,
+      ...this.#refusals.stats(),
       lastError: this.#lastError,
       lastSuccessAt: this.#lastSuccessAt,
     }
@@ -142,7 +164,14 @@ export class Flusher {
       if (signal.aborted) break
       const segment = await Promise.race([this.#options.log.takeSealed(), stopped])
       if (segment === undefined) break
-      const held: Held = { segment, failures: 0, isStuck: false }
+      const held: Held = {
+        segment,
+        sending: undefined,
+        partsStored: 0,
+        failures: 0,
+        isStuck: false,
+        isOwnTrouble: false,
+      }
       const stored = this.#store(held).finally(() => {
         this.#held.delete(held)
         this.#wakeTaker?.()
@@ -171,43 +200,70 @@ export class Flusher {
   }
 
   async #store(held: Held): Promise<void> {
-    const { log } = this.#options
     const { signal } = this.#stopping
     while (!signal.aborted) {
-      const failure = await this.#insert(held)
-      if (signal.aborted && failure !== undefined) return
-      if (failure === undefined) {
-        await log.release(held.segment)
-        return
-      }
+      held.isOwnTrouble = true
+      const failure = await asFailure(() => this.#advance(held))
+      if (failure === undefined || signal.aborted) return
       this.#noteFailure(held, failure)
+      if (isAsWhole(held) && isWorthAsking(held.failures, failure) && (await this.#investigate(held))) continue
       await this.#turns.pause(this.#waitMs(held), signal)
       this.#retries += 1
     }
   }
 
-  /** One try; undefined when the segment is stored. */
-  async #insert(held: Held): Promise<StatementFailure | undefined> {
+  /** Sends what is left of a segment and releases it; returns what kept it from that. */
+  async #advance(held: Held): Promise<StatementFailure | undefined> {
+    const { segment } = held
+    held.sending ??= await this.#refusals.sendingOf(segment)
+    const { parts, plan } = held.sending
+    for (const part of parts.slice(held.partsStored)) {
+      const failure = await this.#insert(held, part)
+      if (failure !== undefined) return failure
+      held.partsStored += 1
+    }
+    await this.#options.log.release(segment)
+    this.#insertedSegments += 1
+    if (plan !== undefined) await asFailure(() => this.#refusals.finish(plan).then(() => undefined))
+    return undefined
+  }
+
+  /** Asks ClickHouse what of a segment it can read. True when it goes on in another way from here. */
+  async #investigate(held: Held): Promise<boolean> {
+    this.#markStuck(held)
+    let found: Sending | 'readable' | 'unclear' = 'unclear'
+    const failure = await asFailure(async () => {
+      found = await this.#refusals.investigate(held.segment)
+      return undefined
+    })
+    if (failure !== undefined) this.#noteFailure(held, failure)
+    if (typeof found === 'string') return false
+    held.sending = found
+    held.failures = 0
+    return true
+  }
+
+  /** One try; undefined when the part is stored. */
+  async #insert(held: Held, part: Part): Promise<StatementFailure | undefined> {
     const { log, target } = this.#options
     const { signal } = this.#stopping
-    const { segment } = held
     const turn = await this.#turns.take(signal)
-    if (turn === undefined) return { exceptionCode: undefined, code: 'aborted', message: 'stopping' }
+    if (turn === undefined) return ABORTED
+    const { token, blockBytes: bodyBytes } = part
     const result = await insertNative(target, {
-      body: log.read(segment),
-      bodyBytes: segment.blockBytes,
-      token: segment.token,
+      body: log.read(held.segment, part.records),
+      bodyBytes,
+      token,
       signal,
     })
     if (result.outcome === 'failed') {
-      const isItsOwn = held.isStuck && result.failure.exceptionCode !== undefined
-      turn.settle(isItsOwn || signal.aborted ? 'unclear' : 'badly')
+      held.isOwnTrouble = isItsOwn(held.isStuck, result.failure)
+      turn.settle(signal.aborted || held.isOwnTrouble ? 'unclear' : 'badly')
       return result.failure
     }
     turn.settle('well')
-    this.#insertedSegments += 1
-    this.#insertedRows += segment.rows
-    this.#insertedBytes += segment.blockBytes
+    this.#insertedRows += part.rows
+    this.#insertedBytes += bodyBytes
     this.#lastSuccessAt = Date.now()
     return undefined
   }
@@ -215,10 +271,7 @@ export class Flusher {
   #noteFailure(held: Held, failure: StatementFailure): void {
     held.failures += 1
     this.#lastError = { code: failure.code, message: failure.message, at: Date.now() }
-    if (held.failures >= STUCK_FAILURES && failure.exceptionCode !== undefined && !held.isStuck) {
-      held.isStuck = true
-      this.#wakeTaker?.()
-    }
+    if (held.failures >= STUCK_FAILURES && failure.exceptionCode !== undefined) this.#markStuck(held)
     // The first failures and then ever fewer of a long outage.
     if (!Number.isInteger(Math.log2(held.failures))) return
     const { token, rows } = held.segment
@@ -226,9 +279,19 @@ export class Flusher {
     this.#options.logger.error({ token, rows, code, failures: held.failures, reason: message }, 'an insert failed')
   }
 
+  #markStuck(held: Held): void {
+    held.isStuck = true
+    this.#wakeTaker?.()
+  }
+
   /** Segments of their own trouble wait longer the more there are, so that ClickHouse is not asked more often for many than for one. */
   #waitMs(held: Held): number {
-    if (!held.isStuck) return 0
-    return Math.min(this.#retryMaxMs, this.#retryMinMs * 2 ** held.failures) * this.#stuckCount()
+    if (!held.isOwnTrouble) return 0
+    return Math.min(this.#retryMaxMs, this.#retryMinMs * 2 ** held.failures) * Math.max(1, this.#stuckCount())
   }
+}
+
+/** Not split: its records may be looked at one by one. */
+function isAsWhole(held: Held): boolean {
+  return held.sending !== undefined && held.sending.plan === undefined
 }

@@ -63,7 +63,19 @@ const SEND_TIMEOUT_MS = 30_000
 const ANSWER_TIMEOUT_MS = 150_000
 const MESSAGE_LENGTH_MAX = 2_000
 
+const EXCEPTION_CODE = 'x-clickhouse-exception-code'
+
+/** What decides how a body is read and cut into blocks. */
+export const READING_SETTINGS = {
+  max_insert_block_size: '1048449',
+  min_insert_block_size_rows: '1048449',
+  min_insert_block_size_bytes: '0',
+  max_insert_threads: '1',
+  input_format_native_allow_types_conversion: '1',
+} as const
+
 const INSERT_SETTINGS = {
+  ...READING_SETTINGS,
   async_insert: '1',
   wait_for_async_insert: '1',
   wait_for_async_insert_timeout: String(WAIT_FOR_ASYNC_INSERT_SECONDS),
@@ -72,11 +84,6 @@ const INSERT_SETTINGS = {
   async_insert_deduplicate: '1',
   deduplicate_blocks_in_dependent_materialized_views: '1',
   materialized_views_ignore_errors: '0',
-  max_insert_block_size: '1048449',
-  min_insert_block_size_rows: '1048449',
-  min_insert_block_size_bytes: '0',
-  max_insert_threads: '1',
-  input_format_native_allow_types_conversion: '1',
 } as const
 
 /** Inserts the body into `events`; never rejects. */
@@ -91,7 +98,8 @@ export async function insertNative(target: InsertTarget, request: InsertRequest)
 
 /** A statement with a body. */
 export interface Statement {
-  readonly query: string
+  /** Undefined: the body is the statement. */
+  readonly query?: string
   readonly settings: Readonly<Record<string, string>>
   readonly body: AsyncIterable<Uint8Array> | readonly Uint8Array[]
   readonly bodyBytes: number
@@ -100,13 +108,30 @@ export interface Statement {
 
 /** Runs a statement whose success answers nothing; returns what went wrong, undefined when it went well. */
 export async function sendStatement(target: InsertTarget, statement: Statement): Promise<StatementFailure | undefined> {
+  return failureOf(await send(target, statement))
+}
+
+/** Runs a query and returns the text of its result. */
+export async function askText(
+  target: InsertTarget,
+  query: string,
+  signal?: AbortSignal,
+): Promise<{ readonly text: string } | { readonly failure: StatementFailure }> {
+  const body = new TextEncoder().encode(query)
+  const aborting = signal === undefined ? {} : { signal }
+  const answer = await send(target, { settings: {}, body: [body], bodyBytes: body.byteLength, ...aborting })
+  if ('status' in answer && answer.status === 200 && !answer.headers.has(EXCEPTION_CODE)) return { text: answer.body }
+  return { failure: failureOf(answer) ?? { exceptionCode: undefined, code: 'empty_answer', message: 'no result' } }
+}
+
+function send(target: InsertTarget, statement: Statement): Promise<HttpAnswer | ExchangeProblem> {
   const url = new URL(target.url)
   url.searchParams.set('database', target.database)
-  url.searchParams.set('query', statement.query)
+  if (statement.query !== undefined) url.searchParams.set('query', statement.query)
   // The status of the answer is decided at the end only, so that no error follows a 200.
   url.searchParams.set('wait_end_of_query', '1')
   for (const [name, value] of Object.entries(statement.settings)) url.searchParams.set(name, value)
-  const answer = await exchange({
+  return exchange({
     url,
     headers: {
       authorization: `Basic ${Buffer.from(`${target.user}:${target.password}`).toString('base64')}`,
@@ -119,13 +144,12 @@ export async function sendStatement(target: InsertTarget, statement: Statement):
     answerTimeoutMs: target.answerTimeoutMs ?? ANSWER_TIMEOUT_MS,
     ...(statement.signal === undefined ? {} : { signal: statement.signal }),
   })
-  return failureOf(answer)
 }
 
 /** Reads an answer; a 200 with a body carries an error that came late. Other codes than 200 are no success, a redirect included. */
 export function failureOf(answer: HttpAnswer | ExchangeProblem): StatementFailure | undefined {
   if ('problem' in answer) return { exceptionCode: undefined, code: answer.problem, message: answer.message }
-  const header = answer.headers.get('x-clickhouse-exception-code')
+  const header = answer.headers.get(EXCEPTION_CODE)
   const body = answer.body.trim()
   if (answer.status === 200 && header === undefined && body === '') return undefined
   const digits = /^\d+$/.exec(header ?? '')?.[0] ?? /Code: (\d+)\. DB::/.exec(body)?.[1]

@@ -1,0 +1,47 @@
+/** What a failed insert means for those that come after it. */
+import assert from 'node:assert/strict'
+import { errorCode } from '../log/file-system.ts'
+import { reasonOf } from '../problem.ts'
+import { errorClass } from './error-class.ts'
+import type { StatementFailure } from './insert.ts'
+
+/** No answer at all may mean that the body brings ClickHouse down; but far more often that it is away. */
+const SILENT_FAILURES = 4
+/** Other answers often are over at the next try. */
+const ANSWERED_FAILURES = 2
+/** An earlier try under the same token has not ended: see `query_id` in `insert.ts`. */
+const QUERY_IS_RUNNING = 216
+
+/**
+ * Whether a failure says nothing about ClickHouse as a whole.
+ * @param isStuck the segment has failed again and again already
+ */
+export function isItsOwn(isStuck: boolean, failure: StatementFailure): boolean {
+  if (failure.code === 'body_failed' || failure.exceptionCode === QUERY_IS_RUNNING) return true
+  if (errorClass(failure.exceptionCode) === 'unreadable') return true
+  return isStuck && failure.exceptionCode !== undefined
+}
+
+/**
+ * Whether to look for unreadable records: at once when ClickHouse says so, else after some failures, and ever more seldom.
+ * @param failures of this segment in a row, this one included
+ */
+export function isWorthAsking(failures: number, failure: StatementFailure): boolean {
+  if (failure.code === 'body_failed' || !Number.isInteger(Math.log2(failures))) return false
+  if (errorClass(failure.exceptionCode) === 'unreadable') return true
+  if (failure.exceptionCode === undefined) return failures >= SILENT_FAILURES && failure.code !== 'ECONNREFUSED'
+  return failures >= ANSWERED_FAILURES
+}
+
+/** Turns what the file system throws into a failure; everything else is a bug and goes on. */
+export async function asFailure(
+  work: () => Promise<StatementFailure | undefined>,
+): Promise<StatementFailure | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'UNKNOWN' || error instanceof assert.AssertionError) throw error
+    return { exceptionCode: undefined, code, message: reasonOf(error) }
+  }
+}
