@@ -1,6 +1,6 @@
 /** Reads a request's body as text, within the limits on one body and on all bodies together. */
-import { type Rejection, reject } from '../rejection.ts'
-import { decompress, encodingOf, tooLarge } from './decompression.ts'
+import { isRejection, type Rejection, reject } from '../rejection.ts'
+import { decompress, type Encoding, encodingOf, tooLarge } from './decompression.ts'
 import type { InFlightBytes } from './in-flight.ts'
 
 /** A body, and the room it takes in the limit of all bodies, to be released when the request is answered. */
@@ -10,18 +10,63 @@ export interface Body {
 }
 
 /** @param bytesMax limit on the body, before and after decompression */
-export async function readBody(request: Request, bytesMax: number, inFlight: InFlightBytes): Promise<Body | Rejection> {
-  const encoding = encodingOf(request.headers.get('content-encoding'))
-  if (typeof encoding === 'object') return encoding
-  const raw = await readBytes(request, bytesMax, inFlight)
-  if ('rejection' in raw) return raw
+export function readBody(request: Request, bytesMax: number, inFlight: InFlightBytes): Promise<Body | Rejection> {
+  const { headers } = request
+  const encoding = headers.get('content-encoding')
+  const length = headers.get('content-length')
+  if (encoding === null && length !== null) return readText(request, Number(length), bytesMax, inFlight)
+  return readEncoded(request, encodingOf(encoding), length, bytesMax, inFlight)
+}
+
+/** The usual body, plain and of known length. Bun decodes it three times as fast as a body read as bytes. */
+async function readText(
+  request: Request,
+  lengthBytes: number,
+  bytesMax: number,
+  inFlight: InFlightBytes,
+): Promise<Body | Rejection> {
+  if (lengthBytes > bytesMax) return tooLarge(bytesMax, lengthBytes)
+  if (!inFlight.take(lengthBytes)) return noRoom()
+  let refused: Rejection
+  try {
+    const text = await request.text()
+    if (!isMangled(text, lengthBytes)) return { text, heldBytes: lengthBytes }
+    refused = notUtf8()
+  } catch {
+    refused = incomplete()
+  }
+  inFlight.release(lengthBytes)
+  return refused
+}
+
+/**
+ * What is not UTF-8 has become U+FFFD, which the client may also have sent itself: then the text is as long as the body was. (A body in
+ * which every wrong sequence is 3 bytes long is not noticed; it stays U+FFFD.)
+ */
+function isMangled(text: string, lengthBytes: number): boolean {
+  return text.includes('\ufffd') && Buffer.byteLength(text) !== lengthBytes
+}
+
+async function readEncoded(
+  request: Request,
+  encoding: Encoding | undefined | Rejection,
+  length: string | null,
+  bytesMax: number,
+  inFlight: InFlightBytes,
+): Promise<Body | Rejection> {
+  if (isRejection(encoding)) return encoding
+  const raw =
+    length === null
+      ? await readChunks(request, bytesMax, inFlight)
+      : await readBytes(request, Number(length), bytesMax, inFlight)
+  if (isRejection(raw)) return raw
   let { bytes, heldBytes } = raw
   if (encoding !== undefined) {
     const decompressed = decompress(encoding, bytes, bytesMax)
-    const more = 'rejection' in decompressed ? 0 : Math.max(0, decompressed.length - heldBytes)
-    if ('rejection' in decompressed || !inFlight.take(more)) {
+    const more = isRejection(decompressed) ? 0 : Math.max(0, decompressed.length - heldBytes)
+    if (isRejection(decompressed) || !inFlight.take(more)) {
       inFlight.release(heldBytes)
-      return 'rejection' in decompressed ? decompressed : noRoom()
+      return isRejection(decompressed) ? decompressed : noRoom()
     }
     bytes = decompressed
     heldBytes += more
@@ -29,17 +74,15 @@ export async function readBody(request: Request, bytesMax: number, inFlight: InF
   const text = decodeUtf8(bytes)
   if (text !== undefined) return { text, heldBytes }
   inFlight.release(heldBytes)
-  return reject('malformed_json', 'the body is not valid UTF-8')
+  return notUtf8()
 }
 
 async function readBytes(
   request: Request,
+  heldBytes: number,
   bytesMax: number,
   inFlight: InFlightBytes,
 ): Promise<{ bytes: Uint8Array; heldBytes: number } | Rejection> {
-  const length = request.headers.get('content-length')
-  if (length === null) return readChunks(request, bytesMax, inFlight)
-  const heldBytes = Number(length)
   if (heldBytes > bytesMax) return tooLarge(bytesMax, heldBytes)
   if (!inFlight.take(heldBytes)) return noRoom()
   try {
@@ -86,6 +129,10 @@ export function decodeUtf8(bytes: Uint8Array): string | undefined {
   } catch {
     return undefined
   }
+}
+
+function notUtf8(): Rejection {
+  return reject('malformed_json', 'the body is not valid UTF-8')
 }
 
 export function noRoom(): Rejection {
