@@ -1,0 +1,84 @@
+import { expect, test } from 'bun:test'
+import type { CommitOutcome, EncodedBlock, EventLog } from '../../src/log/event-log.ts'
+import { GroupCommit } from '../../src/log/group-commit.ts'
+import { makeEvent } from '../support/events.ts'
+
+/** A log whose commits end when the test says so. */
+class HeldLog {
+  readonly commits: { rows: number; end: (outcome: CommitOutcome) => void }[] = []
+  readonly log = {
+    commit: ([block]: readonly EncodedBlock[]) =>
+      new Promise<CommitOutcome>((end) => this.commits.push({ rows: block?.rows ?? 0, end })),
+  } as Partial<EventLog> as EventLog
+
+  /** Waits for the commit of this position and ends it. */
+  async end(position: number, outcome: CommitOutcome = 'durable'): Promise<number> {
+    while (this.commits[position] === undefined) await Bun.sleep(1)
+    this.commits[position].end(outcome)
+    return this.commits[position].rows
+  }
+}
+
+function events(count: number) {
+  return Array.from({ length: count }, () => makeEvent())
+}
+
+test('what arrives in one turn of the event loop is one commit', async () => {
+  const held = new HeldLog()
+  const commit = new GroupCommit({ log: held.log, blockBytesMax: 1e6 })
+  const appended = [commit.append(events(2)), commit.append(events(3))]
+  expect(await held.end(0)).toBe(5)
+  expect(await Promise.all(appended)).toEqual(['durable', 'durable'])
+})
+
+test('while a commit runs, what arrives gathers for the next one', async () => {
+  const held = new HeldLog()
+  const commit = new GroupCommit({ log: held.log, blockBytesMax: 1e6 })
+  const first = commit.append(events(1))
+  while (held.commits.length === 0) await Bun.sleep(1)
+  const others = [commit.append(events(1)), commit.append(events(1))]
+  await Bun.sleep(5)
+  expect(held.commits.length).toBe(1)
+  await held.end(0)
+  expect(await first).toBe('durable')
+  expect(await held.end(1)).toBe(2)
+  expect(await Promise.all(others)).toEqual(['durable', 'durable'])
+})
+
+test('a refused commit keeps nothing and does not concern the next one', async () => {
+  const held = new HeldLog()
+  const commit = new GroupCommit({ log: held.log, blockBytesMax: 1e6 })
+  const refused = commit.append(events(2))
+  await held.end(0, 'disk_full')
+  expect(await refused).toBe('disk_full')
+  expect(commit.lastRefusal?.outcome).toBe('disk_full')
+  const next = commit.append(events(1))
+  expect(await held.end(1)).toBe(1)
+  expect(await next).toBe('durable')
+  expect(commit.lastRefusal).toBeUndefined()
+  expect(commit.totals.events).toBe(1)
+})
+
+test('a full block lets the next request wait for its turn', async () => {
+  const held = new HeldLog()
+  const commit = new GroupCommit({ log: held.log, blockBytesMax: 2000 })
+  const first = commit.append(events(1))
+  while (held.commits.length === 0) await Bun.sleep(1)
+  const second = commit.append(events(50))
+  const third = commit.append(events(7))
+  await held.end(0)
+  expect(await held.end(1)).toBe(50)
+  expect(await held.end(2)).toBe(7)
+  expect(await Promise.all([first, second, third])).toEqual(['durable', 'durable', 'durable'])
+})
+
+test('closing waits for what was taken and takes nothing more', async () => {
+  const held = new HeldLog()
+  const commit = new GroupCommit({ log: held.log, blockBytesMax: 1e6 })
+  const taken = commit.append(events(1))
+  const closed = commit.close()
+  expect(await commit.append(events(1))).toBe('closed')
+  await held.end(0)
+  await closed
+  expect(await taken).toBe('durable')
+})
