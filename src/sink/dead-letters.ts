@@ -21,6 +21,7 @@ import { listNames, removeDurably, writeDurably } from './durable-file.ts'
 
 const FORMAT = 'penstock-dead-letter/1'
 const SUFFIX = '.dead-letter'
+const BY_NUMBERS = new Intl.Collator('en', { numeric: true })
 
 const HEADER = Type.Object({
   format: Type.Literal(FORMAT),
@@ -105,10 +106,12 @@ export class DeadLetters {
     }
   }
 
-  /** Their names, sorted. Throws the file system's error. */
+  /** Their names, in the order of log, segment and record. Throws the file system's error. */
   async names(): Promise<string[]> {
     const names = await listNames(this.#directory)
-    return names.flatMap((name) => (name.endsWith(SUFFIX) ? [name.slice(0, -SUFFIX.length)] : []))
+    return names
+      .flatMap((name) => (name.endsWith(SUFFIX) ? [name.slice(0, -SUFFIX.length)] : []))
+      .sort(BY_NUMBERS.compare)
   }
 
   /** Reads one and holds it against its checksums. */

@@ -53,7 +53,8 @@ class Connection {
   readonly #result = Promise.withResolvers<HttpAnswer | ExchangeProblem>()
   #socket: Bun.Socket | undefined
   #isFinished = false
-  #isSent = false
+  /** Bytes of the body that are with the kernel. */
+  #sentBytes = 0
   #timer: Timer | undefined
   #wakeWriter: (() => void) | undefined
 
@@ -108,25 +109,26 @@ class Connection {
 
   /** Head and body; stops where the exchange is finished. */
   async send(): Promise<void> {
-    const { body, bodyBytes } = this.#request
-    let sent = 0
+    const { body, bodyBytes, sendTimeoutMs, answerTimeoutMs } = this.#request
+    let bytes = 0
     try {
       if (this.#isFinished || !(await this.#write(this.#head()))) return
       for await (const chunk of body) {
-        sent += chunk.byteLength
-        if (sent > bodyBytes || this.#isFinished || !(await this.#write(chunk))) break
+        bytes += chunk.byteLength
+        this.#expectWithin(sendTimeoutMs, 'nothing was taken of the body')
+        if (bytes > bodyBytes || !(await this.#write(chunk))) break
+        this.#sentBytes = bytes
       }
     } catch (error) {
       this.finish(problem('body_failed', `the body could not be read: ${reasonOf(error)}`))
       return
     }
     if (this.#isFinished) return
-    if (sent !== bodyBytes) {
-      this.finish(problem('body_failed', `the body has ${sent} bytes or more and not ${bodyBytes}`))
+    if (bytes !== bodyBytes) {
+      this.finish(problem('body_failed', `the body has ${bytes} bytes or more and not ${bodyBytes}`))
       return
     }
-    this.#isSent = true
-    this.#expectWithin(this.#request.answerTimeoutMs, 'no answer')
+    this.#expectWithin(answerTimeoutMs, 'no answer')
   }
 
   #head(): Uint8Array {
@@ -143,10 +145,10 @@ class Connection {
       const count = this.#socket.write(chunk, done, chunk.byteLength - done)
       if (count > 0) done += count
       if (done === chunk.byteLength) return true
-      this.#expectWithin(this.#request.sendTimeoutMs, 'nothing was taken of the body')
       const { promise, resolve } = Promise.withResolvers<void>()
       this.#wakeWriter = resolve
       if (!this.#isFinished) await promise
+      this.#expectWithin(this.#request.sendTimeoutMs, 'nothing was taken of the body')
     }
     return false
   }
@@ -168,7 +170,7 @@ class Connection {
     const answer = this.#answer.result
     if (answer === undefined) return
     // Success cannot come before all of the body was sent: then it is an answer to something else.
-    const isEarly = !this.#isSent && 'status' in answer && answer.status < 300
+    const isEarly = this.#sentBytes < this.#request.bodyBytes && 'status' in answer && answer.status < 300
     this.finish(isEarly ? problem('malformed_answer', 'success was answered before the body was sent') : answer)
   }
 
