@@ -83,7 +83,8 @@ const IN_FLIGHT_MAX = 2
 const RETRY_MIN_MS = 100
 const RETRY_MAX_MS = 10_000
 const STUCK_FAILURES = 5
-const STUCK_SEGMENTS_MAX = 4
+const STUCK_AT_ONCE_MAX = 4
+const STUCK_SEGMENTS_MAX = 16
 const ABORTED: StatementFailure = { exceptionCode: undefined, code: 'aborted', message: 'stopping' }
 
 /** Takes segments from the log until it is closed and empty, or `stop`; see the head of the file. */
@@ -98,6 +99,8 @@ export class Flusher {
   readonly #held = new Map<Held, Promise<void>>()
   #running: Promise<void> | undefined
   #wakeTaker: (() => void) | undefined
+  /** From when on one more may be taken although many are stuck; performance.now(). */
+  #oneMoreAt = 0
   #insertedSegments = 0
   #insertedRows = 0
   #insertedBytes = 0
@@ -157,7 +160,11 @@ export class Flusher {
   async #takeAll(): Promise<void> {
     const { signal } = this.#stopping
     const stopped = new Promise<undefined>((resolve) => {
-      signal.addEventListener('abort', () => resolve(undefined), { once: true })
+      const stop = () => {
+        resolve(undefined)
+        this.#wakeTaker?.()
+      }
+      signal.addEventListener('abort', stop, { once: true })
     })
     for (;;) {
       await this.#roomForOne()
@@ -184,11 +191,18 @@ export class Flusher {
   async #roomForOne(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       const stuck = this.#stuckCount()
-      const flowing = this.#held.size - stuck
-      if (flowing < this.#inFlightMax && stuck <= STUCK_SEGMENTS_MAX) return
+      const hasRoom = this.#held.size - stuck < this.#inFlightMax && stuck < STUCK_SEGMENTS_MAX
+      const waitMs = stuck < STUCK_AT_ONCE_MAX ? 0 : this.#oneMoreAt - performance.now()
+      if (hasRoom && waitMs <= 0) {
+        this.#oneMoreAt = performance.now() + this.#retryMaxMs
+        return
+      }
       await new Promise<void>((resolve) => {
-        this.#wakeTaker = resolve
-        this.#stopping.signal.addEventListener('abort', () => resolve(), { once: true })
+        const timer = hasRoom ? setTimeout(resolve, waitMs) : undefined
+        this.#wakeTaker = () => {
+          clearTimeout(timer)
+          resolve()
+        }
       })
     }
   }
@@ -224,6 +238,7 @@ export class Flusher {
     }
     await this.#options.log.release(segment)
     this.#insertedSegments += 1
+    this.#oneMoreAt = 0
     if (plan !== undefined) await asFailure(() => this.#refusals.finish(plan).then(() => undefined))
     return undefined
   }

@@ -78,9 +78,13 @@ export class Refusals {
 
   /** Looks for what ClickHouse cannot read. `readable`: it can read it all. `unclear`: not known now. */
   async investigate(segment: SealedSegment): Promise<Sending | 'readable' | 'unclear'> {
+    const { logger, signal } = this.#options
     const dryRun = await this.#prepare()
     if (dryRun === undefined) return 'unclear'
     const result = await narrow(segment.records, this.#reader(segment, dryRun))
+    if (result === 'unclear' && !signal.aborted) {
+      logger.warn({ token: segment.token }, 'not clear which events ClickHouse cannot read: all are tried again')
+    }
     if (result === 'readable' || result === 'unclear') return result
     const plan = planOf(segment, result)
     await this.#plans.keep(plan)
@@ -94,16 +98,18 @@ export class Refusals {
   }
 
   async #prepare(): Promise<DryRun | undefined> {
-    const { target, signal, turns } = this.#options
+    const { target, signal, turns, logger } = this.#options
     const turn = await turns.take(signal)
     if (turn === undefined) return undefined
     const dryRun = await prepareDryRun(target, signal)
     turn.settle('unclear')
-    return typeof dryRun === 'function' ? dryRun : undefined
+    if (typeof dryRun === 'function') return dryRun
+    if (!signal.aborted) logger.warn(dryRun.failure, 'the columns of the events table could not be asked for')
+    return undefined
   }
 
   #reader(segment: SealedSegment, dryRun: DryRun): Reader {
-    const { log, signal } = this.#options
+    const { log, signal, logger } = this.#options
     const control = controlBody()
     return {
       read: (records) => {
@@ -114,7 +120,9 @@ export class Refusals {
         while (!signal.aborted) {
           const failure = await this.#run(dryRun, control)
           if (failure === undefined) return 'good'
-          if (failure.exceptionCode !== undefined) return 'bad'
+          if (failure.exceptionCode === undefined) continue
+          logger.warn(failure, 'ClickHouse does not even read a good block: nothing is refused')
+          return 'bad'
         }
         return 'gone'
       },
