@@ -1,0 +1,58 @@
+/** The exact count at the end of every scenario: what was acknowledged is stored once, and counted once in every aggregate. */
+import type { LoadResult } from '../load/result.ts'
+import type { ClickHouse } from '../system/clickhouse.ts'
+
+/** An event was lost, doubled or miscounted, or an answer was not what it should be: the scenario has failed. */
+export class CountMismatch extends Error {}
+
+/** Tables whose events add up to those in `events`, by the column that counts. */
+const COUNTS = {
+  events: 'SELECT count() FROM events',
+  events_per_minute: 'SELECT sum(events) FROM events_per_minute',
+  events_per_hour: 'SELECT sum(events) FROM events_per_hour',
+  events_per_day: 'SELECT sum(events) FROM events_per_day',
+} as const
+
+/** Throws `CountMismatch` unless the table and every aggregate hold exactly the acknowledged events. */
+export async function verifyCounts(clickhouse: ClickHouse, acknowledged: number): Promise<void> {
+  const counts: Record<string, number> = {}
+  for (const [table, sql] of Object.entries(COUNTS)) counts[table] = await clickhouse.number(sql)
+  const wrong = Object.entries(counts).filter(([, count]) => count !== acknowledged)
+  if (wrong.length === 0) return
+  const found = wrong.map(([table, count]) => `${table} has ${count} (${signed(count - acknowledged)})`)
+  throw new CountMismatch(`acknowledged ${acknowledged} events, but ${found.join(', ')}`)
+}
+
+/** What the load generator saw and what Penstock counted of the same load. */
+export interface Answered {
+  readonly load: LoadResult
+  readonly eventsPerRequest: number
+  readonly connections: number
+  /** Events that Penstock says it accepted. */
+  readonly accepted: number
+}
+
+/**
+ * What is wrong between the two, undefined when nothing is. A generator that stops leaves at most one request of each connection
+ * unanswered, which may have been accepted.
+ */
+export function contradiction(answered: Answered): string | undefined {
+  const { load, eventsPerRequest, connections, accepted } = answered
+  if (load.refused > 0) return `${load.refused} of ${load.requests} requests were refused`
+  if (load.broken > 0) return `${load.broken} connections broke or waited too long`
+  const least = load.requests * eventsPerRequest
+  const most = least + connections * eventsPerRequest
+  if (accepted < least || accepted > most)
+    return `the generator counted ${load.requests} answers (${least} to ${most} events), Penstock accepted ${accepted} events`
+  return undefined
+}
+
+/** Throws `CountMismatch` when generator and Penstock disagree. */
+export function verifyAnswers(answered: Answered): void {
+  const wrong = contradiction(answered)
+  if (wrong !== undefined) throw new CountMismatch(wrong)
+}
+
+function signed(difference: number): string {
+  return difference > 0 ? `+${difference}` : String(difference)
+}

@@ -1,0 +1,64 @@
+/**
+ * What an insert costs ClickHouse, in three parts: the same bytes are inserted into three databases of one engine, one after the other.
+ * 1. merges stopped and the views dropped: the insert itself; 2. merges stopped, with the views; 3. with views and merges, until
+ * no merge runs any more. "All merges" are those that ClickHouse starts by itself; it leaves several parts as they are.
+ */
+import { insertNative } from '../../src/sink/insert.ts'
+import type { Figures } from '../scenario.ts'
+import { type ClickHouse, migrateDatabase } from '../system/clickhouse.ts'
+import { cpuUs } from '../system/processes.ts'
+import { verifyCounts } from './counts.ts'
+import { type RecordedInsert, recordedInserts } from './segments.ts'
+
+type Mode = 'insert' | 'views' | 'merges'
+
+export interface InsertCostOptions {
+  /** Data directory of a stopped Penstock with a log. */
+  readonly dataDir: string
+  readonly clickhouse: ClickHouse
+  readonly mergesDeadlineMs: number
+}
+
+/** CPU of ClickHouse in µs per event; each figure includes the ones before it. */
+export async function measureInsertCost(options: InsertCostOptions): Promise<Figures & { readonly isMerged: boolean }> {
+  await replay(options, 'insert', 1) // warm-up
+  const insert = await replay(options, 'insert')
+  const views = await replay(options, 'views')
+  const merges = await replay(options, 'merges')
+  return {
+    events: merges.rows,
+    insertCpuUs: insert.cpuUs / insert.rows,
+    viewsCpuUs: views.cpuUs / views.rows,
+    clickhouseCpuUs: merges.cpuUs / merges.rows,
+    isMerged: merges.isMerged,
+  }
+}
+
+async function replay(options: InsertCostOptions, mode: Mode, segmentsMax = Number.POSITIVE_INFINITY) {
+  const clickhouse = options.clickhouse.with(`cost_${mode}`)
+  await clickhouse.with('system').query(`DROP DATABASE IF EXISTS ${clickhouse.database} SYNC`)
+  await migrateDatabase(clickhouse)
+  if (mode === 'insert') await clickhouse.query('DROP VIEW events_per_minute_view SYNC')
+  await clickhouse.query(mode === 'merges' ? 'SYSTEM START MERGES' : 'SYSTEM STOP MERGES')
+
+  const before = cpuUs(clickhouse.pid)
+  let rows = 0
+  let segments = 0
+  for (const recorded of recordedInserts(options.dataDir)) {
+    if (segments++ >= segmentsMax) break
+    await insert(clickhouse, recorded)
+    rows += recorded.rows
+  }
+  const isMerged = mode !== 'merges' || (await clickhouse.mergesIdle(options.mergesDeadlineMs))
+  const spentUs = cpuUs(clickhouse.pid) - before
+
+  if (mode !== 'insert') await verifyCounts(clickhouse, rows)
+  await clickhouse.with('system').query(`DROP DATABASE ${clickhouse.database} SYNC`)
+  return { rows, cpuUs: spentUs, isMerged }
+}
+
+async function insert(clickhouse: ClickHouse, recorded: RecordedInsert): Promise<void> {
+  const target = { url: clickhouse.url, user: 'default', password: '', database: clickhouse.database }
+  const { outcome, ...rest } = await insertNative(target, recorded)
+  if (outcome !== 'inserted') throw new Error(`an insert failed: ${JSON.stringify(rest)}`)
+}

@@ -1,0 +1,28 @@
+/** Every scenario, in the order in which they run. A new one is a file here and a line below. */
+import type { Scenario } from '../scenario.ts'
+import { baseline } from './baseline.ts'
+import { batch } from './batch.ts'
+import { generator } from './generator.ts'
+import { insertCost } from './insert-cost.ts'
+import { keys } from './keys.ts'
+import { ndjson } from './ndjson.ts'
+import { freeze, outage } from './outage.ts'
+import { restart } from './restart.ts'
+import { single } from './single.ts'
+import { start } from './start.ts'
+import { tenants } from './tenants.ts'
+
+export const SCENARIOS: readonly Scenario[] = [
+  generator,
+  batch,
+  single,
+  ndjson,
+  baseline,
+  insertCost,
+  outage,
+  freeze,
+  restart,
+  start,
+  tenants,
+  keys,
+]

@@ -1,0 +1,40 @@
+import { measureLoad, warmUp } from '../measure/load.ts'
+import type { Scenario } from '../scenario.ts'
+import { provision, startPenstock } from '../system/penstock.ts'
+import { SINGLES, writeEventRequests } from '../workload/penstock-requests.ts'
+
+const CONNECTIONS = 256
+
+/** One event a request: how browsers send. Latency at full load says how long the queue is; at half load, how fast Penstock is. */
+export const single: Scenario = {
+  name: 'single',
+  title: `1 event a request, ${CONNECTIONS} connections: full load, then paced at half of the rate found`,
+  isInShort: true,
+  async run(bench) {
+    const { resources } = bench
+    const dataDir = resources.directory('data')
+    const key = await provision(resources, dataDir, 'bench')
+    const penstock = await startPenstock({ resources, dataDir })
+    const requests = writeEventRequests({
+      directory: resources.directory('requests'),
+      host: penstock.host,
+      keys: [key],
+      eventsPerRequest: 1,
+      requests: SINGLES,
+    })
+    const plan = { requests, connections: CONNECTIONS, seconds: bench.seconds }
+    await warmUp(bench, penstock, plan)
+    const full = await measureLoad(bench, penstock, plan)
+    const half = await measureLoad(bench, penstock, {
+      ...plan,
+      requestsPerSecond: Math.round((full.figures.requestsPerSecond ?? 0) / 2),
+    })
+    return {
+      rows: [
+        { label: 'full load', figures: full.figures },
+        { label: 'half of it', figures: half.figures },
+      ],
+      notes: [...full.notes, ...half.notes],
+    }
+  },
+}
