@@ -27,7 +27,7 @@ export function listen(edge: Edge, service: Service, options: HttpOptions): Http
   const app = new Elysia({
     serve: {
       idleTimeout: IDLE_TIMEOUT_SECONDS,
-      maxRequestBodySize: edge.limits.ndjsonBytesMax + 1,
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER, // the doors have limits of their own, and words for them
       development: false, // its error pages show source code
     },
   })
