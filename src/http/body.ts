@@ -1,4 +1,5 @@
 /** Reads a request's body as text, within the limits on one body and on all bodies together. */
+import { ByteBuffer } from '../native/byte-buffer.ts'
 import { isRejection, type Rejection, reject } from '../rejection.ts'
 import { decompress, type Encoding, encodingOf, tooLarge } from './decompression.ts'
 import type { InFlightBytes } from './in-flight.ts'
@@ -100,21 +101,21 @@ async function readChunks(
   inFlight: InFlightBytes,
 ): Promise<{ bytes: Uint8Array; heldBytes: number } | Rejection> {
   if (request.body === null) return { bytes: new Uint8Array(0), heldBytes: 0 }
-  const chunks: Uint8Array[] = []
-  let heldBytes = 0
+  // One buffer and not the chunks: there may be a million of one byte each.
+  const gathered = new ByteBuffer()
   let refused: Rejection | undefined
   try {
     for await (const chunk of request.body) {
-      if (heldBytes + chunk.length > bytesMax) refused = tooLarge(bytesMax)
+      if (gathered.length + chunk.length > bytesMax) refused = tooLarge(bytesMax)
       else if (!inFlight.take(chunk.length)) refused = noRoom()
       if (refused !== undefined) break
-      heldBytes += chunk.length
-      chunks.push(chunk)
+      gathered.append(chunk)
     }
   } catch {
     refused = incomplete()
   }
-  if (refused === undefined) return { bytes: Buffer.concat(chunks), heldBytes }
+  const heldBytes = gathered.length
+  if (refused === undefined) return { bytes: gathered.bytes.subarray(0, heldBytes), heldBytes }
   inFlight.release(heldBytes)
   return refused
 }

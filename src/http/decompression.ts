@@ -1,13 +1,14 @@
 /** `Content-Encoding` of request bodies: gzip, deflate (with or without zlib's header), br, zstd. */
+import { pipeline, Readable } from 'node:stream'
 import zlib from 'node:zlib'
 import { type Rejection, reject } from '../rejection.ts'
 
 const ENCODINGS = {
-  gzip: { whole: zlib.gunzipSync, stream: zlib.createGunzip },
-  'x-gzip': { whole: zlib.gunzipSync, stream: zlib.createGunzip },
-  deflate: { whole: inflateSync, stream: zlib.createInflate },
-  br: { whole: zlib.brotliDecompressSync, stream: zlib.createBrotliDecompress },
-  zstd: { whole: zlib.zstdDecompressSync, stream: zlib.createZstdDecompress },
+  gzip: { whole: zlib.gunzipSync, stream: () => zlib.createGunzip() },
+  'x-gzip': { whole: zlib.gunzipSync, stream: () => zlib.createGunzip() },
+  deflate: { whole: inflateSync, stream: createInflate },
+  br: { whole: zlib.brotliDecompressSync, stream: () => zlib.createBrotliDecompress() },
+  zstd: { whole: zlib.zstdDecompressSync, stream: () => zlib.createZstdDecompress() },
 } as const
 
 export type Encoding = keyof typeof ENCODINGS
@@ -37,9 +38,20 @@ export function decompress(encoding: Encoding, body: Uint8Array, bytesMax: numbe
   }
 }
 
-/** A stream that decompresses what is piped into it. It does not limit its output: its reader does. */
-export function decompressor(encoding: Encoding) {
-  return ENCODINGS[encoding].stream()
+/** Decompresses a body while it arrives. It does not limit its output: its reader does. */
+export async function* decompressStream(
+  encoding: Encoding,
+  body: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void> {
+  const chunks = body[Symbol.asyncIterator]()
+  const first = await chunks.next()
+  if (first.done) return
+  async function* whole() {
+    yield first.value as Uint8Array
+    yield* { [Symbol.asyncIterator]: () => chunks }
+  }
+  // An error of the body is thrown to the reader; when the reader ends early, the body is let go.
+  yield* pipeline(Readable.from(whole()), ENCODINGS[encoding].stream(first.value), () => undefined)
 }
 
 export function tooLarge(bytesMax: number, atLeast?: number): Rejection {
@@ -48,8 +60,16 @@ export function tooLarge(bytesMax: number, atLeast?: number): Rejection {
 }
 
 /** RFC 9110 says zlib's format; some clients send raw deflate. The first byte of zlib's format names its method, 8. */
+function hasZlibHeader(body: Uint8Array): boolean {
+  return ((body[0] ?? 0) & 0x0f) === 8
+}
+
 function inflateSync(body: Uint8Array, options: { maxOutputLength: number }): Uint8Array {
-  return ((body[0] ?? 0) & 0x0f) === 8 ? zlib.inflateSync(body, options) : zlib.inflateRawSync(body, options)
+  return hasZlibHeader(body) ? zlib.inflateSync(body, options) : zlib.inflateRawSync(body, options)
+}
+
+function createInflate(firstChunk: Uint8Array) {
+  return hasZlibHeader(firstChunk) ? zlib.createInflate() : zlib.createInflateRaw()
 }
 
 function isTooLarge(error: unknown): boolean {

@@ -5,13 +5,13 @@
  * A line that is not acceptable is counted and told (the first ones), the others go on. When the log refuses a batch, the answer is its
  * error, with the number of events that had been accepted before.
  */
-import { Readable } from 'node:stream'
 import type { EventError, EventWarning, RequestFacts } from '../draft.ts'
 import { refuse } from '../http/answer.ts'
 import { decodeUtf8, incomplete, noRoom } from '../http/body.ts'
-import { decompressor, encodingOf, tooLarge } from '../http/decompression.ts'
+import { decompressStream, encodingOf, tooLarge } from '../http/decompression.ts'
 import type { Edge } from '../http/edge.ts'
 import { parseJson, parseJsonExactly } from '../json.ts'
+import { ByteBuffer } from '../native/byte-buffer.ts'
 import type { Receipt } from '../pipeline.ts'
 import { isRejection, type Rejection, reject } from '../rejection.ts'
 import { acknowledge } from './events.ts'
@@ -33,11 +33,14 @@ export async function receiveNdjson(
 ): Promise<Response> {
   const encoding = encodingOf(request.headers.get('content-encoding'))
   if (isRejection(encoding)) return refuse(encoding, requestId)
+  const lengthBytes = Number(request.headers.get('content-length'))
+  if (lengthBytes > edge.limits.ndjsonBytesMax)
+    return refuse(tooLarge(edge.limits.ndjsonBytesMax, lengthBytes), requestId)
   if (request.body === null) return refuse(incomplete(), requestId)
   const heldBytes = (BATCHES_WAITING_MAX + 1) * BATCH_BYTES
   if (!edge.inFlight.take(heldBytes)) return refuse(noRoom(), requestId)
   try {
-    const source = encoding === undefined ? request.body : decompressed(request.body, decompressor(encoding))
+    const source = encoding === undefined ? request.body : decompressStream(encoding, request.body)
     const upload = new Upload(edge, facts)
     const refused = await upload.read(source)
     if (refused !== undefined) return refuse({ ...refused, accepted: upload.accepted }, requestId)
@@ -45,12 +48,6 @@ export async function receiveNdjson(
   } finally {
     edge.inFlight.release(heldBytes)
   }
-}
-
-function decompressed(body: ReadableStream<Uint8Array>, transform: NodeJS.ReadWriteStream & AsyncIterable<Uint8Array>) {
-  const source = Readable.from(body)
-  source.on('error', (error) => transform.emit('error', error))
-  return source.pipe(transform)
 }
 
 /** One request's lines on their way into the pipeline. */
@@ -85,21 +82,27 @@ class Upload {
 
   private async readLines(source: AsyncIterable<Uint8Array>): Promise<Rejection | undefined> {
     const { ndjsonBytesMax, bodyBytesMax } = this.edge.limits
+    // One buffer and not the chunks: there may be a million of one byte each.
+    const gathered = new ByteBuffer(BATCH_BYTES)
     let bytes = 0
-    let rest = Buffer.alloc(0)
+    let linesEnd = 0
     for await (const chunk of source) {
       bytes += chunk.length
       if (bytes > ndjsonBytesMax) return tooLarge(ndjsonBytesMax)
-      rest = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk])
-      const end = rest.lastIndexOf(NEWLINE) + 1
-      if (end === 0 && rest.length > bodyBytesMax)
-        return reject('payload_too_large', `a line may have ${bodyBytesMax} bytes, line ${this.lines + 1} has more`)
-      if (end < BATCH_BYTES) continue
-      await this.take(rest.subarray(0, end))
+      const newline = chunk.lastIndexOf(NEWLINE)
+      if (newline >= 0) linesEnd = gathered.length + newline + 1
+      gathered.append(chunk)
+      // A line that is too long is not waited for. The lines before it are taken, whatever chunks they came in.
+      const isTooLong = gathered.length - linesEnd > bodyBytesMax
+      if (linesEnd < BATCH_BYTES && !isTooLong) continue
+      await this.take(gathered.bytes.subarray(0, linesEnd))
+      if (isTooLong) this.refused ??= this.lineTooLong()
       if (this.refused !== undefined) return this.refused
-      rest = rest.subarray(end)
+      gathered.bytes.copyWithin(0, linesEnd, gathered.length)
+      gathered.length -= linesEnd
+      linesEnd = 0
     }
-    if (rest.length > 0) await this.take(rest)
+    if (gathered.length > 0) await this.take(gathered.bytes.subarray(0, gathered.length))
     return this.refused
   }
 
@@ -112,9 +115,23 @@ class Upload {
     }
     const lines = text.split('\n')
     if (lines.at(-1) === '') lines.pop()
+    const tooLong = lines.findIndex((line) => this.isTooLong(line))
+    if (tooLong >= 0) lines.length = tooLong
     while (this.waiting.size >= BATCHES_WAITING_MAX) await Promise.race(this.waiting)
     const batch = this.accept(lines).finally(() => this.waiting.delete(batch))
     this.waiting.add(batch)
+    if (tooLong >= 0) this.refused ??= this.lineTooLong()
+  }
+
+  private isTooLong(line: string): boolean {
+    const { bodyBytesMax } = this.edge.limits
+    return line.length * 3 > bodyBytesMax && Buffer.byteLength(line) > bodyBytesMax
+  }
+
+  /** Says so of the line behind those that were taken. */
+  private lineTooLong(): Rejection {
+    const { bodyBytesMax } = this.edge.limits
+    return reject('payload_too_large', `a line may have ${bodyBytesMax} bytes, line ${this.lines + 1} has more`)
   }
 
   private async accept(lines: readonly string[]): Promise<void> {
