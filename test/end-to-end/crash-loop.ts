@@ -1,0 +1,263 @@
+/**
+ * Kills the collector and ClickHouse again and again, without warning and at random moments, while producers send, and then compares what
+ * was acknowledged with what is stored. Tests run it for a few minutes; by hand it runs as long as one likes:
+ *
+ *     bun test/end-to-end/crash-loop.ts --kills 500 [--seed 7] [--external]
+ */
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { SEGMENT_HEADER_BYTES } from '../../src/log/segment.ts'
+import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
+import { freePort } from '../../src/sink/engine-setup.ts'
+import { createLogger } from '../../src/telemetry/logger.ts'
+import { type Collector, type CollectorHome, type LogLine, newHome, startCollector } from '../support/collector.ts'
+import { randomFrom } from '../support/faulty-file-system.ts'
+import { Producer } from '../support/producer.ts'
+
+export interface CrashLoopOptions {
+  /** Processes killed in all. */
+  readonly kills: number
+  /** Of all that is random here; the moments of the machine remain its own. */
+  readonly seed: number
+  /** ClickHouse is a server of its own that outlives the collector, reached by CLICKHOUSE_URL. */
+  readonly external?: boolean
+  readonly report?: (line: string) => void
+}
+
+/** What a crash loop found. Everything from `lost` on must be empty, or the same number. */
+export interface CrashLoopResult {
+  readonly kills: { collector: number; clickhouse: number; both: number; atStart: number }
+  readonly acknowledged: number
+  /** Sent, but not acknowledged: unanswered or refused. */
+  readonly unanswered: number
+  readonly unansweredStored: number
+  readonly damagedRecords: number
+  /** How often the flusher told of which failure: ClickHouse is away all the time. */
+  readonly insertFailures: Record<string, number>
+  /** Ids of acknowledged events that are not stored. */
+  readonly lost: string[]
+  /** Ids that are stored more than once. */
+  readonly doubled: string[]
+  /** Ids that are stored but were never sent. */
+  readonly unknown: string[]
+  /** Events per type in `events` and in the sums of each aggregate. */
+  readonly counts: Record<'events' | 'minute' | 'hour' | 'day', Record<string, number>>
+  /** Lines of level error or above that do not just tell of the kills themselves; lines on stderr; a bad end. */
+  readonly errors: string[]
+}
+
+const PRODUCERS = 6
+/** Small enough that segments are sealed, inserted and deleted all the time, and that some are read from their files. */
+const ENVIRONMENT = { FLUSH_INTERVAL_MS: '50', SEGMENT_BYTES: '64KiB', RING_BYTES: '256KiB', LOG_LEVEL: 'info' }
+const UP_MS_MAX = 4_000
+const START_MS_MAX = 600
+
+/** Runs the loop and looks at what is stored. */
+export async function crashLoop(options: CrashLoopOptions): Promise<CrashLoopResult> {
+  const loop = new CrashLoop(options)
+  try {
+    return await loop.run()
+  } finally {
+    await loop.end()
+  }
+}
+
+class CrashLoop {
+  private readonly options: CrashLoopOptions
+  private readonly random: () => number
+  private readonly home: CollectorHome
+  private readonly enginePorts = { httpPort: freePort(), tcpPort: freePort() }
+  private engine: EmbeddedClickHouse | undefined
+  private collector: Collector | undefined
+  private readonly producers: Producer[]
+  private readonly kills = { collector: 0, clickhouse: 0, both: 0, atStart: 0 }
+  private readonly errors: string[] = []
+  private damagedRecords = 0
+  private readonly insertFailures: Record<string, number> = {}
+
+  constructor(options: CrashLoopOptions) {
+    this.options = options
+    this.random = randomFrom(options.seed)
+    const url = `http://127.0.0.1:${this.enginePorts.httpPort}`
+    this.home = newHome({ ...ENVIRONMENT, ...(options.external ? { CLICKHOUSE_URL: url } : {}) })
+    this.producers = Array.from({ length: PRODUCERS }, (_, number) => {
+      const eventsMax = number % 2 === 0 ? 100 : 1
+      return new Producer({ name: `p${number}`, eventsMax, random: randomFrom(options.seed + number + 1), pauseMs: 10 })
+    })
+  }
+
+  async run(): Promise<CrashLoopResult> {
+    if (this.options.external) this.startEngine()
+    this.collector = await this.start()
+    const { url, key } = this.collector
+    const sending = this.producers.map((producer) => producer.run(url, key))
+    for (let kill = 0; kill < this.options.kills; kill++) {
+      await Bun.sleep(this.random() ** 2 * UP_MS_MAX)
+      await this.killSomething()
+      this.options.report?.(`kill ${kill + 1}: ${JSON.stringify(this.kills)} ${this.acknowledged} acknowledged`)
+    }
+    for (const producer of this.producers) producer.stop()
+    await Promise.all(sending)
+    await this.collector.flushed()
+    const result = await this.compare(this.collector)
+    this.gather(this.collector)
+    const exitCode = await this.collector.stop()
+    if (exitCode !== 0) this.errors.push(`the last collector ended with ${exitCode}`)
+    return result
+  }
+
+  /** Nothing is left behind, however the run ended. */
+  async end(): Promise<void> {
+    for (const producer of this.producers) producer.stop()
+    await this.collector?.kill9()
+    await this.engine?.stop()
+    this.home.remove()
+  }
+
+  private get acknowledged(): number {
+    return this.producers.reduce((sum, producer) => sum + producer.acknowledged, 0)
+  }
+
+  private start(): Promise<Collector> {
+    return startCollector({ home: this.home, untilFlowing: false })
+  }
+
+  private startEngine(): void {
+    const dataDir = join(this.home.directory, 'engine')
+    this.engine = startEmbeddedClickHouse({ dataDir, ...this.enginePorts, logger: createLogger({ level: 'silent' }) })
+  }
+
+  private async killSomething(): Promise<void> {
+    const choice = this.random()
+    if (choice < 0.35) {
+      this.kills.collector++
+      await this.killCollector()
+    } else if (choice < 0.7) {
+      this.kills.clickhouse++
+      await this.killClickHouse()
+    } else {
+      this.kills.both++
+      await (choice < 0.85
+        ? Promise.all([this.killClickHouse(), this.killCollector()])
+        : Promise.all([this.killCollector(), this.killClickHouse()]))
+    }
+  }
+
+  private async killCollector(): Promise<void> {
+    const { collector } = this
+    if (collector === undefined) return
+    await collector.kill9()
+    this.gather(collector)
+    if (this.random() < 0.3) await this.killAtStart()
+    this.collector = await this.start()
+    this.damagedRecords += (await this.collector.stats()).log.damagedRecords
+  }
+
+  private async killAtStart(): Promise<void> {
+    const afterMs = this.random() * START_MS_MAX
+    let killed: Promise<unknown> = Promise.resolve()
+    const onSpawn = (pid: number) => {
+      killed = Bun.sleep(afterMs).then(() => process.kill(pid, 'SIGKILL'))
+    }
+    const started = startCollector({ home: this.home, untilFlowing: false, onSpawn })
+    const collector = await started.catch(() => undefined)
+    await killed
+    if (collector === undefined) return void this.kills.atStart++
+    await collector.exited
+    this.gather(collector)
+    this.kills.atStart++
+  }
+
+  private async killClickHouse(): Promise<void> {
+    const pid = this.options.external ? this.engine?.pid : this.collector?.clickhousePid
+    if (pid !== undefined) {
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {} // it has just ended
+    }
+    if (!this.options.external) return
+    await this.engine?.stop()
+    this.startEngine()
+  }
+
+  /** What a collector that has ended leaves in its log. */
+  private gather(collector: Collector): void {
+    if (collector.stderr !== '') this.errors.push(collector.stderr)
+    for (const line of collector.lines) {
+      if (!/^(error|fatal)$/.test(line.level)) continue
+      if (isOutage(line)) this.insertFailures[String(line.code)] = (this.insertFailures[String(line.code)] ?? 0) + 1
+      else if (!isOfKill(line)) this.errors.push(JSON.stringify(line))
+    }
+  }
+
+  private async compare(collector: Collector): Promise<CrashLoopResult> {
+    const ids = (await collector.query('SELECT message_id, count() FROM events GROUP BY 1 FORMAT TSV')).split('\n')
+    const stored = new Map(ids.filter(Boolean).map((line) => line.split('\t') as [string, string]))
+    const lost: string[] = []
+    let unanswered = 0
+    let unansweredStored = 0
+    let known = 0
+    for (const producer of this.producers) {
+      for (const { id, isAcknowledged } of producer.sent()) {
+        const isStored = stored.has(id)
+        if (isStored) known++
+        if (isAcknowledged && !isStored) lost.push(id)
+        if (isAcknowledged) continue
+        unanswered++
+        if (isStored) unansweredStored++
+      }
+    }
+    const sent = new Set(known === stored.size ? [] : this.producers.flatMap((producer) => producer.ids()))
+    return {
+      kills: this.kills,
+      acknowledged: this.acknowledged,
+      unanswered,
+      unansweredStored,
+      damagedRecords: this.damagedRecords,
+      insertFailures: this.insertFailures,
+      lost,
+      doubled: [...stored].filter(([, count]) => count !== '1').map(([id]) => id),
+      unknown: known === stored.size ? [] : [...stored.keys()].filter((id) => !sent.has(id)),
+      counts: {
+        events: await countsOf(collector, 'count() FROM events'),
+        minute: await countsOf(collector, 'sum(events) FROM events_per_minute'),
+        hour: await countsOf(collector, 'sum(events) FROM events_per_hour'),
+        day: await countsOf(collector, 'sum(events) FROM events_per_day'),
+      },
+      errors: this.errors,
+    }
+  }
+}
+
+async function countsOf(collector: Collector, what: string): Promise<Record<string, number>> {
+  const text = await collector.query(`SELECT type, ${what} GROUP BY type ORDER BY type FORMAT TSV`)
+  const lines = text.split('\n').filter(Boolean)
+  return Object.fromEntries(lines.map((line) => line.split('\t')).map(([type, count]) => [type, Number(count)]))
+}
+
+/** What the flusher says when ClickHouse is not there: a code of the connection, not one of ClickHouse's own errors. */
+function isOutage(line: LogLine): boolean {
+  return line.msg === 'an insert failed' && /^[A-Za-z_]+$/.test(String(line.code))
+}
+
+/** What a kill leaves to be told: ClickHouse is started again, a segment file that had not even a header is moved away. */
+function isOfKill(line: LogLine): boolean {
+  if (line.msg === 'ClickHouse ended, starting it again') return line.signal === 'SIGKILL'
+  return line.msg === 'no good record in a segment: set aside' && Number(line.bytes) < SEGMENT_HEADER_BYTES
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: { kills: { type: 'string', default: '50' }, seed: { type: 'string' }, external: { type: 'boolean' } },
+  })
+  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31))
+  const external = values.external === true
+  const report = (line: string) => process.stdout.write(`${line}\n`)
+  report(`seed ${seed}`)
+  const result = await crashLoop({ kills: Number(values.kills), seed, external, report })
+  report(JSON.stringify(result, undefined, 2))
+  const { lost, doubled, unknown, errors, counts } = result
+  const wrong = [lost, doubled, unknown, errors].some((list) => list.length > 0)
+  const aggregates = [counts.minute, counts.hour, counts.day].every((sums) => Bun.deepEquals(sums, counts.events))
+  process.exit(wrong || !aggregates ? 1 : 0)
+}
