@@ -46,9 +46,11 @@ export function listen(edge: Edge, service: Service, options: HttpOptions): Http
   return {
     port: server.port,
     async stop(deadlineMs) {
-      const stopped = server.stop(false)
-      const late = Bun.sleep(deadlineMs).then(() => server.stop(true))
-      await Promise.race([stopped, late])
+      const late = Promise.withResolvers<void>()
+      // Cleared again: a timer that is left would keep the process alive until the deadline.
+      const deadline = setTimeout(() => late.resolve(server.stop(true)), deadlineMs)
+      await Promise.race([server.stop(false), late.promise])
+      clearTimeout(deadline)
     },
   }
 }
