@@ -10,16 +10,24 @@ export interface Body {
   readonly heldBytes: number
 }
 
+/**
+ * A body up to this size takes its room before it has come. Of a larger one, and of one of unknown size, only what has come takes room:
+ * clients that announce much and send little would keep it from all others.
+ */
+const ROOM_AHEAD_BYTES_MAX = 64 * 1024
+
 /** @param bytesMax limit on the body, before and after decompression */
 export function readBody(request: Request, bytesMax: number, inFlight: InFlightBytes): Promise<Body | Rejection> {
   const { headers } = request
   const encoding = headers.get('content-encoding')
   const length = headers.get('content-length')
-  if (encoding === null && length !== null) return readText(request, Number(length), bytesMax, inFlight)
-  return readEncoded(request, encodingOf(encoding), length, bytesMax, inFlight)
+  const lengthBytes = length === null ? Number.POSITIVE_INFINITY : Number(length)
+  if (encoding === null && lengthBytes <= ROOM_AHEAD_BYTES_MAX)
+    return readText(request, lengthBytes, bytesMax, inFlight)
+  return readEncoded(request, encodingOf(encoding), lengthBytes, bytesMax, inFlight)
 }
 
-/** The usual body, plain and of known length. Bun decodes it three times as fast as a body read as bytes. */
+/** The usual body, plain and not large. Bun decodes it three times as fast as a body read as bytes. */
 async function readText(
   request: Request,
   lengthBytes: number,
@@ -51,15 +59,16 @@ function isMangled(text: string, lengthBytes: number): boolean {
 async function readEncoded(
   request: Request,
   encoding: Encoding | undefined | Rejection,
-  length: string | null,
+  lengthBytes: number,
   bytesMax: number,
   inFlight: InFlightBytes,
 ): Promise<Body | Rejection> {
   if (isRejection(encoding)) return encoding
+  if (lengthBytes > bytesMax && lengthBytes !== Number.POSITIVE_INFINITY) return tooLarge(bytesMax, lengthBytes)
   const raw =
-    length === null
-      ? await readChunks(request, bytesMax, inFlight)
-      : await readBytes(request, Number(length), bytesMax, inFlight)
+    lengthBytes <= ROOM_AHEAD_BYTES_MAX
+      ? await readBytes(request, lengthBytes, inFlight)
+      : await readChunks(request, bytesMax, inFlight)
   if (isRejection(raw)) return raw
   let { bytes, heldBytes } = raw
   if (encoding !== undefined) {
@@ -81,10 +90,8 @@ async function readEncoded(
 async function readBytes(
   request: Request,
   heldBytes: number,
-  bytesMax: number,
   inFlight: InFlightBytes,
 ): Promise<{ bytes: Uint8Array; heldBytes: number } | Rejection> {
-  if (heldBytes > bytesMax) return tooLarge(bytesMax, heldBytes)
   if (!inFlight.take(heldBytes)) return noRoom()
   try {
     return { bytes: await request.bytes(), heldBytes }
@@ -94,7 +101,7 @@ async function readBytes(
   }
 }
 
-/** A body whose length is not known before it has ended. */
+/** A body that is large, or whose length is not known before it has ended. */
 async function readChunks(
   request: Request,
   bytesMax: number,

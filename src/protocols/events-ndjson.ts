@@ -18,6 +18,8 @@ import { acknowledge } from './events.ts'
 
 /** Lines gathered before they are taken as one batch, in bytes. */
 const BATCH_BYTES = 256 * 1024
+/** Room for lines to begin with; it grows to what a batch needs. */
+const FIRST_BYTES = 16 * 1024
 /** Batches of one request that may wait for their commit. */
 const BATCHES_WAITING_MAX = 4
 /** Errors, and warnings, that the answer lists. */
@@ -37,17 +39,11 @@ export async function receiveNdjson(
   if (lengthBytes > edge.limits.ndjsonBytesMax)
     return refuse(tooLarge(edge.limits.ndjsonBytesMax, lengthBytes), requestId)
   if (request.body === null) return refuse(incomplete(), requestId)
-  const heldBytes = (BATCHES_WAITING_MAX + 1) * BATCH_BYTES
-  if (!edge.inFlight.take(heldBytes)) return refuse(noRoom(), requestId)
-  try {
-    const source = encoding === undefined ? request.body : decompressStream(encoding, request.body)
-    const upload = new Upload(edge, facts)
-    const refused = await upload.read(source)
-    if (refused !== undefined) return refuse({ ...refused, accepted: upload.accepted }, requestId)
-    return acknowledge(upload.receipt(), requestId)
-  } finally {
-    edge.inFlight.release(heldBytes)
-  }
+  const source = encoding === undefined ? request.body : decompressStream(encoding, request.body)
+  const upload = new Upload(edge, facts)
+  const refused = await upload.read(source)
+  if (refused !== undefined) return refuse({ ...refused, accepted: upload.accepted }, requestId)
+  return acknowledge(upload.receipt(), requestId)
 }
 
 /** One request's lines on their way into the pipeline. */
@@ -58,6 +54,8 @@ class Upload {
   private readonly errors: EventError[] = []
   private readonly warnings: EventWarning[] = []
   private refused: Rejection | undefined
+  /** Bytes that are gathered and not yet in a batch; batches hold theirs until they are committed. */
+  private heldBytes = 0
   private readonly waiting = new Set<Promise<void>>()
   private readonly edge: Edge
   private readonly facts: RequestFacts
@@ -77,18 +75,30 @@ class Upload {
         : incomplete()
     }
     await Promise.all(this.waiting)
+    this.edge.inFlight.release(this.heldBytes)
     return this.refused
+  }
+
+  /** Room for more of the body: where there is none, the upload's own batches may make some. */
+  private async hold(bytes: number): Promise<boolean> {
+    while (!this.edge.inFlight.take(bytes)) {
+      if (this.waiting.size === 0) return false
+      await Promise.race(this.waiting)
+    }
+    this.heldBytes += bytes
+    return true
   }
 
   private async readLines(source: AsyncIterable<Uint8Array>): Promise<Rejection | undefined> {
     const { ndjsonBytesMax, bodyBytesMax } = this.edge.limits
     // One buffer and not the chunks: there may be a million of one byte each.
-    const gathered = new ByteBuffer(BATCH_BYTES)
+    const gathered = new ByteBuffer(FIRST_BYTES)
     let bytes = 0
     let linesEnd = 0
     for await (const chunk of source) {
       bytes += chunk.length
       if (bytes > ndjsonBytesMax) return tooLarge(ndjsonBytesMax)
+      if (!(await this.hold(chunk.length))) return noRoom()
       const newline = chunk.lastIndexOf(NEWLINE)
       if (newline >= 0) linesEnd = gathered.length + newline + 1
       gathered.append(chunk)
@@ -118,7 +128,12 @@ class Upload {
     const tooLong = lines.findIndex((line) => this.isTooLong(line))
     if (tooLong >= 0) lines.length = tooLong
     while (this.waiting.size >= BATCHES_WAITING_MAX) await Promise.race(this.waiting)
-    const batch = this.accept(lines).finally(() => this.waiting.delete(batch))
+    const { length } = bytes
+    this.heldBytes -= length
+    const batch = this.accept(lines).finally(() => {
+      this.edge.inFlight.release(length)
+      this.waiting.delete(batch)
+    })
     this.waiting.add(batch)
     if (tooLong >= 0) this.refused ??= this.lineTooLong()
   }
