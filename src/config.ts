@@ -97,12 +97,13 @@ const VARIABLES = Type.Object({
     description: 'Age in milliseconds at which a segment is sealed and sent to ClickHouse.',
   }),
   SEGMENT_BYTES: bytes(64 * KiB, 256 * MiB, {
-    default: 16 * MiB,
-    description: 'Size at which a segment is sealed and sent to ClickHouse.',
+    default: 64 * MiB,
+    description:
+      'Size at which a segment is sealed and sent to ClickHouse: the larger an insert, the less it costs a row.',
   }),
   RING_BYTES: bytes(128 * KiB, 64 * GiB, {
-    default: 64 * MiB,
-    description: 'Memory that holds the newest end of the log; at least twice SEGMENT_BYTES.',
+    default: 32 * MiB,
+    description: 'Memory that holds the newest end of the log; what does not fit is read back from its file.',
   }),
   WAL_MAX_BYTES: bytes(128 * KiB, 1024 * 1024 * GiB, {
     default: 10 * GiB,
@@ -244,11 +245,10 @@ function isServerUrl(given: string): boolean {
 
 /** The first rule between two variables that is broken. */
 function disagreement(values: Variables): Problem<'invalid_configuration'> | undefined {
-  const { SEGMENT_BYTES, RING_BYTES, WAL_MAX_BYTES, BODY_BYTES_MAX, IN_FLIGHT_BYTES_MAX } = values
+  const { SEGMENT_BYTES, WAL_MAX_BYTES, BODY_BYTES_MAX, IN_FLIGHT_BYTES_MAX } = values
   const atLeast = (name: string, got: number, least: number, because: string) =>
     got < least ? refuse(name, formatBytes(got), `at least ${formatBytes(least)} (${because})`) : undefined
   return (
-    atLeast('RING_BYTES', RING_BYTES, 2 * SEGMENT_BYTES, 'twice SEGMENT_BYTES') ??
     atLeast('WAL_MAX_BYTES', WAL_MAX_BYTES, 2 * SEGMENT_BYTES, 'twice SEGMENT_BYTES') ??
     atLeast('IN_FLIGHT_BYTES_MAX', IN_FLIGHT_BYTES_MAX, BODY_BYTES_MAX, 'BODY_BYTES_MAX') ??
     (values.CLICKHOUSE_URL === undefined ? sharedPort(values) : undefined)

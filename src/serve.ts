@@ -96,7 +96,9 @@ export async function serve(config: Config): Promise<void> {
 }
 
 async function openLog(config: Config, logger: Logger): Promise<EventLog> {
-  if (config.durability === 'memory') return new MemoryLog(config)
+  // Without files the ring is all there is: one half is filled while the other is sent.
+  if (config.durability === 'memory')
+    return new MemoryLog({ ...config, segmentBytes: Math.min(config.segmentBytes, config.ringBytes / 2) })
   const directory = join(config.dataDir, 'log')
   return orExplain(`cannot open the log in ${directory} (DATA_DIR)`, () =>
     WriteAheadLog.open({ ...config, directory, logger }),

@@ -79,8 +79,7 @@ describe('configuration', () => {
     [{ SEGMENT_BYTES: '16MB' }, 'SEGMENT_BYTES', '"16MB"', '16MiB'],
     [{ SEGMENT_BYTES: '257MiB' }, 'SEGMENT_BYTES', '"257MiB"', '256MiB'],
     [{ SEGMENT_BYTES: '1' }, 'SEGMENT_BYTES', '"1"', '64KiB'],
-    [{ RING_BYTES: '31MiB' }, 'RING_BYTES', '31MiB', '32MiB (twice SEGMENT_BYTES)'],
-    [{ WAL_MAX_BYTES: '31MiB' }, 'WAL_MAX_BYTES', '31MiB', '32MiB (twice SEGMENT_BYTES)'],
+    [{ WAL_MAX_BYTES: '127MiB' }, 'WAL_MAX_BYTES', '127MiB', '128MiB (twice SEGMENT_BYTES)'],
     [{ IN_FLIGHT_BYTES_MAX: '512KiB' }, 'IN_FLIGHT_BYTES_MAX', '512KiB', '1MiB (BODY_BYTES_MAX)'],
     [{ TRUST_PROXY: 'yes' }, 'TRUST_PROXY', '"yes"', 'true, false, 1 or 0'],
     [{ DURABILITY: 'maybe' }, 'DURABILITY', '"maybe"', 'fsync, memory'],
@@ -122,7 +121,7 @@ describe('configuration', () => {
   test('the rendered table has a line of help and the default for every variable', () => {
     for (const format of ['text', 'markdown'] as const) {
       const table = renderVariables(format)
-      for (const part of ['PORT', '3000', 'SEGMENT_BYTES', '16MiB', 'CLICKHOUSE_URL', 'unset']) {
+      for (const part of ['PORT', '3000', 'SEGMENT_BYTES', '64MiB', 'CLICKHOUSE_URL', 'unset']) {
         expect(table).toContain(part)
       }
     }

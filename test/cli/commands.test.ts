@@ -74,7 +74,7 @@ test('a data directory that cannot be used is an error of one line', async () =>
 test('help lists the commands and every environment variable', async () => {
   const { exitCode, stdout } = await runCli(['--help'], {})
   expect(exitCode).toBe(0)
-  for (const part of ['provision', 'keys', 'doctor', 'SEGMENT_BYTES', '16MiB']) expect(stdout).toContain(part)
+  for (const part of ['provision', 'keys', 'doctor', 'SEGMENT_BYTES', '64MiB']) expect(stdout).toContain(part)
 })
 
 describe('keys', () => {
