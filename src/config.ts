@@ -156,6 +156,11 @@ export type Config = Readonly<ReturnType<typeof fields>>
 /** The environment as the operating system hands it over. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
+/** The environment as it was inherited, for a process to be started. What is in it for Penstock is in the configuration. */
+export function environment(): Environment {
+  return process.env
+}
+
 function fields(values: Variables) {
   return {
     host: values.HOST,

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { version } from '../package.json'
 import { CommandFailure, configOrFail } from './cli/session.ts'
 import { renderVariables } from './config.ts'
+import { boundHeap } from './heap.ts'
 
 const program = command(new Command('penstock'))
   .description('An event collector for ClickHouse: every acknowledged event is stored exactly once.')
@@ -12,7 +13,11 @@ const program = command(new Command('penstock'))
 
 command(program.command('serve'))
   .description('take events, until SIGTERM or SIGINT')
-  .action(async () => (await import('./serve.ts')).serve(configOrFail()))
+  .action(async () => {
+    const config = configOrFail()
+    boundHeap()
+    await (await import('./serve.ts')).serve(config)
+  })
 
 command(program.command('migrate'))
   .description('bring the tables in ClickHouse (CLICKHOUSE_URL) up to date; `serve` does so too')
