@@ -1,7 +1,8 @@
 /**
  * What an insert costs ClickHouse, in three parts: the same bytes are inserted into three databases of one engine, one after the other.
  * 1. merges stopped and the views dropped: the insert itself; 2. merges stopped, with the views; 3. with views and merges, until
- * no merge runs any more. "All merges" are those that ClickHouse starts by itself; it leaves several parts as they are.
+ * no merge runs any more: either those that ClickHouse starts by itself, which leave several parts as they are and are not quite the same
+ * ones every time; or, for comparisons, one merge of everything.
  */
 import { insertNative } from '../../src/sink/insert.ts'
 import type { Figures } from '../scenario.ts'
@@ -12,11 +13,15 @@ import { type RecordedInsert, recordedInserts } from './segments.ts'
 
 type Mode = 'insert' | 'views' | 'merges'
 
+const TABLES = ['events', 'events_per_minute', 'events_per_hour', 'events_per_day']
+
 export interface InsertCostOptions {
   /** Data directory of a stopped Penstock with a log. */
   readonly dataDir: string
   readonly clickhouse: ClickHouse
   readonly mergesDeadlineMs: number
+  /** Merge everything once, so that two replays can be compared. */
+  readonly hasForcedMerge?: boolean
 }
 
 /** CPU of ClickHouse in µs per event; each figure includes the ones before it. */
@@ -39,7 +44,8 @@ async function replay(options: InsertCostOptions, mode: Mode, segmentsMax = Numb
   await clickhouse.with('system').query(`DROP DATABASE IF EXISTS ${clickhouse.database} SYNC`)
   await migrateDatabase(clickhouse)
   if (mode === 'insert') await clickhouse.query('DROP VIEW events_per_minute_view SYNC')
-  await clickhouse.query(mode === 'merges' ? 'SYSTEM START MERGES' : 'SYSTEM STOP MERGES')
+  const hasForcedMerge = mode === 'merges' && options.hasForcedMerge === true
+  await clickhouse.query(mode === 'merges' && !hasForcedMerge ? 'SYSTEM START MERGES' : 'SYSTEM STOP MERGES')
 
   const before = cpuUs(clickhouse.pid)
   let rows = 0
@@ -48,6 +54,10 @@ async function replay(options: InsertCostOptions, mode: Mode, segmentsMax = Numb
     if (segments++ >= segmentsMax) break
     await insert(clickhouse, recorded)
     rows += recorded.rows
+  }
+  if (hasForcedMerge) {
+    await clickhouse.query('SYSTEM START MERGES')
+    for (const table of TABLES) await clickhouse.query(`OPTIMIZE TABLE ${table} FINAL`)
   }
   const isMerged = mode !== 'merges' || (await clickhouse.mergesIdle(options.mergesDeadlineMs))
   const spentUs = cpuUs(clickhouse.pid) - before

@@ -64,6 +64,6 @@ async function replaySide(bench: Bench, plan: Comparison, side: Side): Promise<F
     insertCpuUs = 0,
     viewsCpuUs = 0,
     clickhouseCpuUs = 0,
-  } = await measureInsertCost({ dataDir, clickhouse, mergesDeadlineMs: 180_000 })
+  } = await measureInsertCost({ dataDir, clickhouse, mergesDeadlineMs: 180_000, hasForcedMerge: true })
   return { insertCpuUs, viewsCpuUs, clickhouseCpuUs }
 }

@@ -19,6 +19,6 @@ export const keys: Scenario = {
       { label: `${PER_EVENT} keys`, keys: one, flatKeys: { distinct: PER_EVENT, perEvent: PER_EVENT } },
       { label: `${DISTINCT} keys`, keys: one, flatKeys: { distinct: DISTINCT, perEvent: PER_EVENT } },
     ])
-    return { rows, notes: ['the CPU of ClickHouse is that of a replay of the same log, with merges'] }
+    return { rows, notes: ['the CPU of ClickHouse is that of a replay of the same log, with one merge of everything'] }
   },
 }

@@ -18,7 +18,7 @@ export const tenants: Scenario = {
       { label: '1 tenant', keys: (dataDir) => makeTenants(dataDir, 1) },
       { label: `${TENANTS} tenants`, keys: (dataDir) => makeTenants(dataDir, TENANTS) },
     ])
-    return { rows, notes: ['the CPU of ClickHouse is that of a replay of the same log, with merges'] }
+    return { rows, notes: ['the CPU of ClickHouse is that of a replay of the same log, with one merge of everything'] }
   },
 }
 

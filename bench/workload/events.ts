@@ -21,18 +21,15 @@ export interface BenchEvent {
   readonly timestamp: string
   readonly session_id: string
   readonly user_id?: string
-  readonly anonymous_id: string
+  readonly anonymous_id?: string
   readonly properties: Readonly<Record<string, unknown>>
   readonly context: {
     readonly ip: string
     readonly user_agent: string
     readonly locale: string
     readonly page_url: string
-    readonly page_title: string
-    readonly referrer: string
+    readonly referrer?: string
     readonly screen: { readonly width: number; readonly height: number; readonly density: number }
-    readonly timezone: string
-    readonly library: string
   }
 }
 
@@ -68,16 +65,8 @@ const LOCALES = [
   'ja-JP',
   'sv-SE',
 ]
-const TIMEZONES = [
-  'Europe/Vienna',
-  'Europe/Berlin',
-  'Europe/London',
-  'America/New_York',
-  'America/Sao_Paulo',
-  'Asia/Tokyo',
-]
 const SECTIONS = ['shoes', 'jackets', 'bags', 'outdoor', 'kitchen', 'books', 'garden', 'sale']
-const REFERRERS = ['https://www.google.com/', 'https://duckduckgo.com/', 'https://news.example.org/today', '', '']
+const REFERRERS = ['https://www.google.com/', 'https://duckduckgo.com/', 'https://news.example.org/today']
 const SCREENS = [
   { width: 1920, height: 1080, density: 1 },
   { width: 1440, height: 900, density: 2 },
@@ -91,7 +80,7 @@ const USER_AGENTS = Array.from({ length: 40 }, (_, index) => {
     'X11; Linux x86_64',
     'Linux; Android 14',
   ][index % 4]
-  return `Mozilla/5.0 (${system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/${130 + index}.0.0.0 Safari/537.36`
+  return `Mozilla/5.0 (${system}) Chrome/${130 + index}.0.0.0`
 })
 
 /** Makes events, the same ones for the same seed but for their times, which lie in the minutes before `now`. */
@@ -119,19 +108,15 @@ export class EventSource {
       timestamp: new Date(this.now - random.below(AGE_MAX_MS)).toISOString(),
       session_id: this.sessions[session] as string,
       // A session has one user, known in three of five.
-      ...(session % 5 < 3 ? { user_id: `user-${session % USERS}` } : {}),
-      anonymous_id: `anon-${session}`,
+      ...(session % 5 < 3 ? { user_id: `user-${session % USERS}` } : { anonymous_id: `anon-${session}` }),
       properties: this.flatKeys === undefined ? this.shopProperties(type) : this.flatProperties(this.flatKeys),
       context: {
         ip: `203.0.${session % 200}.${session % 250}`,
         user_agent: USER_AGENTS[session % USER_AGENTS.length] as string,
         locale: LOCALES[session % LOCALES.length] as string,
         page_url: `https://shop.example.com/${section}/page-${page}`,
-        page_title: `${section} – page ${page}`,
-        referrer: random.pick(REFERRERS),
+        ...(random.chance(0.6) ? { referrer: random.pick(REFERRERS) } : {}),
         screen: SCREENS[session % SCREENS.length] as (typeof SCREENS)[number],
-        timezone: TIMEZONES[session % TIMEZONES.length] as string,
-        library: 'shop-web/4.2.1',
       },
     }
     return event
@@ -144,7 +129,6 @@ export class EventSource {
     const common = {
       load_ms: random.below(4_000),
       logged_in: random.chance(0.6),
-      experiment: `variant-${random.below(4)}`,
     }
     switch (type) {
       case 'click':
@@ -203,7 +187,7 @@ export class EventSource {
 
 /** The event as a row of the table `events`, as somebody would insert it who has no collector. */
 export function toRow(event: BenchEvent, ids: { readonly random: Random; readonly now: number }): object {
-  const { ip, user_agent, locale, page_url, page_title, referrer, ...context } = event.context
+  const { ip, user_agent, locale, page_url, referrer, ...context } = event.context
   return {
     tenant_id: 'bench',
     workspace_id: 'bench',
@@ -214,10 +198,9 @@ export function toRow(event: BenchEvent, ids: { readonly random: Random; readonl
     received_at: new Date(ids.now).toISOString().replace('T', ' ').replace('Z', ''),
     session_id: event.session_id,
     user_id: event.user_id ?? '',
-    anonymous_id: event.anonymous_id,
+    anonymous_id: event.anonymous_id ?? '',
     url: page_url,
-    title: page_title,
-    referrer,
+    referrer: referrer ?? '',
     locale,
     user_agent,
     ip: `::ffff:${ip}`,
