@@ -10,6 +10,7 @@ import { SEGMENT_HEADER_BYTES } from '../../src/log/segment.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
+import { type Account, accountFor } from '../support/accounting.ts'
 import { type Collector, type CollectorHome, type LogLine, newHome, startCollector } from '../support/collector.ts'
 import { randomFrom } from '../support/faulty-file-system.ts'
 import { Producer } from '../support/producer.ts'
@@ -24,22 +25,12 @@ export interface CrashLoopOptions {
   readonly report?: (line: string) => void
 }
 
-/** What a crash loop found. Everything from `lost` on must be empty, or the same number. */
-export interface CrashLoopResult {
+/** What a crash loop found. `counts` must be the same everywhere, and `errors` empty. */
+export interface CrashLoopResult extends Account {
   readonly kills: { collector: number; clickhouse: number; both: number; atStart: number }
-  readonly acknowledged: number
-  /** Sent, but not acknowledged: unanswered or refused. */
-  readonly unanswered: number
-  readonly unansweredStored: number
   readonly damagedRecords: number
   /** How often the flusher told of which failure: ClickHouse is away all the time. */
   readonly insertFailures: Record<string, number>
-  /** Ids of acknowledged events that are not stored. */
-  readonly lost: string[]
-  /** Ids that are stored more than once. */
-  readonly doubled: string[]
-  /** Ids that are stored but were never sent. */
-  readonly unknown: string[]
   /** Events per type in `events` and in the sums of each aggregate. */
   readonly counts: Record<'events' | 'minute' | 'hour' | 'day', Record<string, number>>
   /** Lines of level error or above that do not just tell of the kills themselves; lines on stderr; a bad end. */
@@ -191,33 +182,11 @@ class CrashLoop {
   }
 
   private async compare(collector: Collector): Promise<CrashLoopResult> {
-    const ids = (await collector.query('SELECT message_id, count() FROM events GROUP BY 1 FORMAT TSV')).split('\n')
-    const stored = new Map(ids.filter(Boolean).map((line) => line.split('\t') as [string, string]))
-    const lost: string[] = []
-    let unanswered = 0
-    let unansweredStored = 0
-    let known = 0
-    for (const producer of this.producers) {
-      for (const { id, isAcknowledged } of producer.sent()) {
-        const isStored = stored.has(id)
-        if (isStored) known++
-        if (isAcknowledged && !isStored) lost.push(id)
-        if (isAcknowledged) continue
-        unanswered++
-        if (isStored) unansweredStored++
-      }
-    }
-    const sent = new Set(known === stored.size ? [] : this.producers.flatMap((producer) => producer.ids()))
     return {
+      ...(await accountFor(collector, this.producers)),
       kills: this.kills,
-      acknowledged: this.acknowledged,
-      unanswered,
-      unansweredStored,
       damagedRecords: this.damagedRecords,
       insertFailures: this.insertFailures,
-      lost,
-      doubled: [...stored].filter(([, count]) => count !== '1').map(([id]) => id),
-      unknown: known === stored.size ? [] : [...stored.keys()].filter((id) => !sent.has(id)),
       counts: {
         events: await countsOf(collector, 'count() FROM events'),
         minute: await countsOf(collector, 'sum(events) FROM events_per_minute'),

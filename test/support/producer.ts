@@ -45,10 +45,6 @@ export class Producer {
     for (const [number, isAcknowledged] of this.states.entries()) yield { id: this.idOf(number), isAcknowledged }
   }
 
-  ids(): string[] {
-    return this.states.map((_, number) => this.idOf(number))
-  }
-
   /** One request with new events; gives the status, 0 when there was no answer. */
   async sendOnce(url: string, key: string): Promise<number> {
     const { eventsMax, random } = this.options

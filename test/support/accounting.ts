@@ -1,0 +1,42 @@
+/** Compares what producers sent with what ClickHouse has. */
+import type { Collector } from './collector.ts'
+import type { Producer } from './producer.ts'
+
+/** Every event of every producer, accounted for. `lost`, `doubled` and `unknown` must be empty. */
+export interface Account {
+  readonly acknowledged: number
+  /** Sent, but not acknowledged: unanswered or refused. */
+  readonly unanswered: number
+  readonly unansweredStored: number
+  /** Ids of acknowledged events that are not stored. */
+  readonly lost: string[]
+  /** Ids that are stored more than once. */
+  readonly doubled: string[]
+  /** Ids that are stored but were never sent. */
+  readonly unknown: string[]
+}
+
+/** Call it when everything is flushed. The ids of the producers' events are expected in `message_id`, and nobody else's. */
+export async function accountFor(collector: Collector, producers: readonly Producer[]): Promise<Account> {
+  const text = await collector.query('SELECT message_id, count() FROM events GROUP BY 1 FORMAT TSV')
+  const lines = text.split('\n').filter(Boolean)
+  const stored = new Map(lines.map((line) => line.split('\t') as [id: string, count: string]))
+  const doubled = [...stored].filter(([, count]) => count !== '1').map(([id]) => id)
+  const lost: string[] = []
+  let acknowledged = 0
+  let unanswered = 0
+  let unansweredStored = 0
+  for (const producer of producers) {
+    for (const { id, isAcknowledged } of producer.sent()) {
+      const isStored = stored.delete(id)
+      if (isAcknowledged) {
+        acknowledged++
+        if (!isStored) lost.push(id)
+      } else {
+        unanswered++
+        if (isStored) unansweredStored++
+      }
+    }
+  }
+  return { acknowledged, unanswered, unansweredStored, lost, doubled, unknown: [...stored.keys()] }
+}
