@@ -118,11 +118,13 @@ describe('exact parsing', () => {
     )
   })
 
-  test('changes nothing in JSON without such integers', () => {
+  test('changes nothing else in JSON', () => {
+    const asNumber = (_key: string, value: unknown) => (typeof value === 'bigint' ? Number(value) : value)
     fc.assert(
       fc.property(fc.json(), (text) => {
-        expect(parseJsonExactly(text)).toEqual(JSON.parse(text))
+        expect(JSON.stringify(parseJsonExactly(text), asNumber)).toBe(JSON.stringify(JSON.parse(text)))
       }),
+      { numRuns: 1_000 },
     )
   })
 })
