@@ -2,12 +2,20 @@
  * Group commit: while one block is being written and synced, arriving events gather in the open block; then it is that one's turn.
  * So load makes blocks bigger and events cheaper, and a lone request waits for one sync only.
  *
+ * Commits begin at least COMMIT_INTERVAL_MS apart while blocks are small: each costs a sync here and a block there, which
+ * ClickHouse reads at 160 µs plus 1.5 µs a row (measured), so under a load of single events few larger commits are cheaper.
+ *
  * The open block has a limit. Requests that come when it is full wait for the next one; how many may wait is bounded by the bytes
  * of bodies that the edge holds (`IN_FLIGHT_BYTES_MAX`).
  */
 import { EventBlock } from '../native/event-block.ts'
 import type { Event } from '../event.ts'
 import type { CommitOutcome, EventLog } from './event-log.ts'
+
+/** From the beginning of one commit to the beginning of the next … */
+const COMMIT_INTERVAL_MS = 2
+/** … unless so many rows wait: then a block is large enough. */
+const BLOCK_ROWS_ENOUGH = 512
 
 export interface GroupCommitOptions {
   readonly log: EventLog
@@ -40,6 +48,7 @@ export class GroupCommit {
   private spare = new Group()
   private running: Promise<void> | undefined
   private closed = false
+  private commitBegunAt = 0
   /** Events and commits since start, and how long commits took in all, in ms. */
   readonly totals = { events: 0, commits: 0, commitMs: 0 }
 
@@ -66,12 +75,14 @@ export class GroupCommit {
     // What else is ready in this turn of the event loop comes into the same block.
     await new Promise((resolve) => setImmediate(resolve))
     while (this.gathering.block.rows > 0) {
+      await this.pace()
       const group = this.gathering
       this.gathering = this.spare
       this.spare = group
       this.gathering.open()
       const { rows } = group.block
       const begun = performance.now()
+      this.commitBegunAt = begun
       const outcome = await this.log.commit([group.block])
       this.totals.commitMs += performance.now() - begun
       this.totals.commits++
@@ -80,6 +91,11 @@ export class GroupCommit {
       group.close(outcome)
     }
     this.running = undefined
+  }
+
+  private async pace(): Promise<void> {
+    const waitMs = this.commitBegunAt + COMMIT_INTERVAL_MS - performance.now()
+    if (waitMs > 0 && this.gathering.block.rows < BLOCK_ROWS_ENOUGH) await Bun.sleep(waitMs)
   }
 
   /** Takes nothing more; resolves when what was taken is durable. */
