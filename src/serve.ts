@@ -59,7 +59,7 @@ export async function serve(config: Config): Promise<void> {
   )
 
   const ready = sink.ready().then(() => {
-    if (process.stdout.isTTY !== true && config.logLevel === 'silent') return
+    if (status.stopping || config.logLevel === 'silent') return
     const clickhouse = {
       url: sink.url,
       user: config.clickhouse.user,
