@@ -10,11 +10,14 @@ export interface Body {
   readonly heldBytes: number
 }
 
+/** A body up to this size is read whole, which is the fastest. Of a larger one, and of one of unknown size, what has come takes room. */
+const WHOLE_BYTES_MAX = 64 * 1024
+
 /**
- * A body up to this size takes its room before it has come. Of a larger one, and of one of unknown size, only what has come takes room:
- * clients that announce much and send little would keep it from all others.
+ * What a body that is read whole takes as long as it has not come. Not all that it announces: a few hundred clients that announce much
+ * and send nothing would lock all others out. So bodies on their way may hold 16 times the limit when all of them come at once.
  */
-const ROOM_AHEAD_BYTES_MAX = 64 * 1024
+const ROOM_AHEAD_BYTES_MAX = 4 * 1024
 
 /** @param bytesMax limit on the body, before and after decompression */
 export function readBody(request: Request, bytesMax: number, inFlight: InFlightBytes): Promise<Body | Rejection> {
@@ -22,8 +25,7 @@ export function readBody(request: Request, bytesMax: number, inFlight: InFlightB
   const encoding = headers.get('content-encoding')
   const length = headers.get('content-length')
   const lengthBytes = length === null ? Number.POSITIVE_INFINITY : Number(length)
-  if (encoding === null && lengthBytes <= ROOM_AHEAD_BYTES_MAX)
-    return readText(request, lengthBytes, bytesMax, inFlight)
+  if (encoding === null && lengthBytes <= WHOLE_BYTES_MAX) return readText(request, lengthBytes, bytesMax, inFlight)
   return readEncoded(request, encodingOf(encoding), lengthBytes, bytesMax, inFlight)
 }
 
@@ -35,16 +37,18 @@ async function readText(
   inFlight: InFlightBytes,
 ): Promise<Body | Rejection> {
   if (lengthBytes > bytesMax) return tooLarge(bytesMax, lengthBytes)
-  if (!inFlight.take(lengthBytes)) return noRoom()
+  const aheadBytes = Math.min(lengthBytes, ROOM_AHEAD_BYTES_MAX)
+  if (!inFlight.take(aheadBytes)) return noRoom()
   let refused: Rejection
   try {
     const text = await request.text()
-    if (!isMangled(text, lengthBytes)) return { text, heldBytes: lengthBytes }
-    refused = notUtf8()
+    if (isMangled(text, lengthBytes)) refused = notUtf8()
+    else if (inFlight.take(lengthBytes - aheadBytes)) return { text, heldBytes: lengthBytes }
+    else refused = noRoom()
   } catch {
     refused = incomplete()
   }
-  inFlight.release(lengthBytes)
+  inFlight.release(aheadBytes)
   return refused
 }
 
@@ -66,7 +70,7 @@ async function readEncoded(
   if (isRejection(encoding)) return encoding
   if (lengthBytes > bytesMax && lengthBytes !== Number.POSITIVE_INFINITY) return tooLarge(bytesMax, lengthBytes)
   const raw =
-    lengthBytes <= ROOM_AHEAD_BYTES_MAX
+    lengthBytes <= WHOLE_BYTES_MAX
       ? await readBytes(request, lengthBytes, inFlight)
       : await readChunks(request, bytesMax, inFlight)
   if (isRejection(raw)) return raw
@@ -89,16 +93,21 @@ async function readEncoded(
 
 async function readBytes(
   request: Request,
-  heldBytes: number,
+  lengthBytes: number,
   inFlight: InFlightBytes,
 ): Promise<{ bytes: Uint8Array; heldBytes: number } | Rejection> {
-  if (!inFlight.take(heldBytes)) return noRoom()
+  const aheadBytes = Math.min(lengthBytes, ROOM_AHEAD_BYTES_MAX)
+  if (!inFlight.take(aheadBytes)) return noRoom()
+  let refused: Rejection
   try {
-    return { bytes: await request.bytes(), heldBytes }
+    const bytes = await request.bytes()
+    if (inFlight.take(lengthBytes - aheadBytes)) return { bytes, heldBytes: lengthBytes }
+    refused = noRoom()
   } catch {
-    inFlight.release(heldBytes)
-    return incomplete()
+    refused = incomplete()
   }
+  inFlight.release(aheadBytes)
+  return refused
 }
 
 /** A body that is large, or whose length is not known before it has ended. */

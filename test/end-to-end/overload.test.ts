@@ -94,6 +94,8 @@ test('slow clients do not keep others out, whatever they announce, and take no m
   const ndjson = { ...key, 'content-type': 'application/x-ndjson' }
   const kinds: [head: string, piece: string][] = [
     [postHead('/v1/events', { ...key, 'content-length': 1_000 }), 'x'],
+    [postHead('/v1/events', { ...key, 'content-length': 64 * 1024 }), 'x'],
+    [postHead('/v1/events', { ...key, 'content-length': 64 * 1024, 'content-encoding': 'gzip' }), '\x1f'],
     [postHead('/v1/events', { ...key, 'content-length': MiB }), 'x'],
     [postHead('/v1/events', { ...key, 'content-length': MiB, 'content-encoding': 'gzip' }), '\x1f'],
     [postHead('/v1/events', { ...key, 'transfer-encoding': 'chunked' }), '1\r\n{\r\n'],
@@ -102,7 +104,7 @@ test('slow clients do not keep others out, whatever they announce, and take no m
     ['POST /v1/events HTTP/1.1\r\nhost: test\r\nx-slow: ', 'x'],
   ]
   for (const [head, piece] of kinds) {
-    const slow = await Promise.all(Array.from({ length: 150 }, () => connectAndSend(head)))
+    const slow = await Promise.all(Array.from({ length: 600 }, () => connectAndSend(head)))
     for (let round = 0; round < 3; round++) {
       for (const connection of slow) connection.socket.write(piece)
       await Bun.sleep(10)
