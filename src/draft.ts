@@ -4,7 +4,7 @@
  */
 import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
-import { parseAddress } from './address.ts'
+import { anonymize, parseAddress } from './address.ts'
 import type { Event } from './event.ts'
 import type { JsonObject } from './native/json-column.ts'
 import { inspectJson, JSON_LIMITS } from './native/json-shape.ts'
@@ -53,6 +53,8 @@ export interface RequestFacts {
   readonly receivedAt: number
   /** 16 bytes in network order. */
   readonly ip: Uint8Array
+  /** Cut addresses to their network, also those that events bring. */
+  readonly anonymizeIp: boolean
   readonly userAgent: string
   readonly schemaVersion: string
 }
@@ -139,7 +141,7 @@ export function readDraft(value: unknown, index: number, facts: RequestFacts, fi
   if (!inspect(event.properties, 'properties', index, findings)) return undefined
   if (draft.context !== undefined) {
     if (!inspect(draft.context, 'context', index, findings)) return undefined
-    const problem = readContext(event, draft.context as Record<string, unknown>)
+    const problem = readContext(event, draft.context as Record<string, unknown>, facts)
     if (problem !== undefined) return findings.refuse(index, 'context.ip', problem)
   }
   if (inFuture)
@@ -174,7 +176,7 @@ function inspect(object: object, path: string, index: number, findings: Findings
 }
 
 /** Moves what has a column of its own out of the context; gives what is wrong with it. */
-function readContext(event: Event, context: Record<string, unknown>): string | undefined {
+function readContext(event: Event, context: Record<string, unknown>, facts: RequestFacts): string | undefined {
   let rest: Record<string, unknown> | undefined
   for (const key in context) {
     const value = context[key]
@@ -182,7 +184,7 @@ function readContext(event: Event, context: Record<string, unknown>): string | u
       case 'ip': {
         const address = parseAddress(value as string)
         if (address === undefined) return expected('an IPv4 or IPv6 address', value as string)
-        event.ip = address
+        event.ip = facts.anonymizeIp ? anonymize(address) : address
         break
       }
       case 'user_agent':

@@ -54,6 +54,7 @@ export async function receive(
       protocol: protocol.name,
       receivedAt: Date.now(),
       ip: clientAddress(edge, headers, peerAddress),
+      anonymizeIp: edge.anonymizeIp,
       userAgent: headers.get('user-agent') ?? '',
       schemaVersion: headers.get('x-event-schema-version') ?? '1',
     }
