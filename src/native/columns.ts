@@ -23,44 +23,9 @@ export function columnHeader(name: string, type: string): Uint8Array {
   return Buffer.concat([nativeString(name), nativeString(type)])
 }
 
-/** String: each value as varuint length + bytes. */
-export class StringColumn implements Column {
+/** What all columns but LowCardinality and JSON have in common: their data is the values, one behind the other. */
+abstract class PlainColumn implements Column {
   rows = 0
-  private readonly header: Uint8Array
-  private readonly values = new ByteBuffer(4096)
-
-  constructor(name: string) {
-    this.header = columnHeader(name, 'String')
-  }
-
-  get isDefault(): boolean {
-    return this.values.length === this.rows // every value is the single byte of length 0
-  }
-
-  append(value: string): void {
-    this.values.string(value)
-    this.rows++
-  }
-
-  byteLength(): number {
-    return this.header.length + this.values.length
-  }
-
-  writeTo(target: Uint8Array, offset: number): number {
-    target.set(this.header, offset)
-    return this.values.copyTo(target, offset + this.header.length)
-  }
-
-  clear(): void {
-    this.rows = 0
-    this.values.clear()
-  }
-}
-
-/** What columns of one fixed width have in common: the values lie side by side. */
-abstract class FixedColumn implements Column {
-  rows = 0
-  readonly isDefault = false
   protected readonly values = new ByteBuffer(2048)
   private readonly header: Uint8Array
 
@@ -68,6 +33,10 @@ abstract class FixedColumn implements Column {
     this.header = columnHeader(name, type)
   }
 
+  get isDefault(): boolean {
+    return false
+  }
+
   byteLength(): number {
     return this.header.length + this.values.length
   }
@@ -83,8 +52,24 @@ abstract class FixedColumn implements Column {
   }
 }
 
+/** String: each value as varuint length + bytes. */
+export class StringColumn extends PlainColumn {
+  constructor(name: string) {
+    super(name, 'String')
+  }
+
+  override get isDefault(): boolean {
+    return this.values.length === this.rows // every value is the single byte of length 0
+  }
+
+  append(value: string): void {
+    this.values.string(value)
+    this.rows++
+  }
+}
+
 /** DateTime64(3, 'UTC'): Int64 milliseconds since the epoch. */
-export class DateTimeColumn extends FixedColumn {
+export class DateTimeColumn extends PlainColumn {
   constructor(name: string) {
     super(name, "DateTime64(3, 'UTC')")
   }
@@ -97,7 +82,7 @@ export class DateTimeColumn extends FixedColumn {
 }
 
 /** UUID: 16 bytes, see `uuid.ts` for their order. */
-export class UuidColumn extends FixedColumn {
+export class UuidColumn extends PlainColumn {
   constructor(name: string) {
     super(name, 'UUID')
   }
@@ -120,7 +105,7 @@ export class UuidColumn extends FixedColumn {
 }
 
 /** IPv6: 16 bytes in network order. */
-export class Ipv6Column extends FixedColumn {
+export class Ipv6Column extends PlainColumn {
   constructor(name: string) {
     super(name, 'IPv6')
   }
