@@ -11,7 +11,14 @@ import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../../src/sink
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { type Account, accountFor } from '../support/accounting.ts'
-import { type Collector, type CollectorHome, type LogLine, newHome, startCollector } from '../support/collector.ts'
+import {
+  type Collector,
+  type CollectorHome,
+  type LogLine,
+  newHome,
+  startCollector,
+  waitUntil,
+} from '../support/collector.ts'
 import { randomFrom } from '../support/faulty-file-system.ts'
 import { Producer } from '../support/producer.ts'
 
@@ -40,8 +47,10 @@ export interface CrashLoopResult extends Account {
 const PRODUCERS = 6
 /** Small enough that segments are sealed, inserted and deleted all the time, and that some are read from their files. */
 const ENVIRONMENT = { FLUSH_INTERVAL_MS: '50', SEGMENT_BYTES: '64KiB', RING_BYTES: '256KiB', LOG_LEVEL: 'info' }
-const UP_MS_MAX = 4_000
+const UP_MS_MAX = 3_000
 const START_MS_MAX = 600
+/** Nothing flushed for so long is a fault. ClickHouse may need 15 s to be started again after many kills. */
+const STALL_MS = 30_000
 
 /** Runs the loop and looks at what is stored. */
 export async function crashLoop(options: CrashLoopOptions): Promise<CrashLoopResult> {
@@ -83,13 +92,14 @@ class CrashLoop {
     const { url, key } = this.collector
     const sending = this.producers.map((producer) => producer.run(url, key))
     for (let kill = 0; kill < this.options.kills; kill++) {
+      if (this.random() < 0.5) await this.untilFlowing(this.collector)
       await Bun.sleep(this.random() ** 2 * UP_MS_MAX)
       await this.killSomething()
       this.options.report?.(`kill ${kill + 1}: ${JSON.stringify(this.kills)} ${this.acknowledged} acknowledged`)
     }
     for (const producer of this.producers) producer.stop()
     await Promise.all(sending)
-    await this.collector.flushed()
+    await this.drain(this.collector)
     const result = await this.compare(this.collector)
     this.gather(this.collector)
     const exitCode = await this.collector.stop()
@@ -169,6 +179,30 @@ class CrashLoop {
     if (!this.options.external) return
     await this.engine?.stop()
     this.startEngine()
+  }
+
+  /** Otherwise most kills would hit a ClickHouse that is just on its way up, and no insert. */
+  private async untilFlowing(collector: Collector): Promise<void> {
+    const before = (await collector.stats()).flush.insertedRows
+    const isFlowing = async () => (await collector.stats()).flush.insertedRows > before
+    await waitUntil('events flow', isFlowing, STALL_MS)
+  }
+
+  /** Waits until everything is flushed, as long as it goes on: how much has piled up depends on how long ClickHouse was away. */
+  private async drain(collector: Collector): Promise<void> {
+    let flushedBytes = -1
+    for (;;) {
+      const stats = await collector.stats()
+      const { log } = stats
+      if (log.flushedBytes + log.refusedBytes === log.writtenBytes) return
+      this.options.report?.(`to be flushed: ${log.writtenBytes - log.refusedBytes - log.flushedBytes} bytes`)
+      if (log.flushedBytes === flushedBytes) {
+        const lines = collector.lines.slice(-20).map((line) => JSON.stringify(line))
+        throw new Error(`nothing was flushed in ${STALL_MS} ms: ${JSON.stringify(stats)}\n${lines.join('\n')}`)
+      }
+      flushedBytes = log.flushedBytes
+      await collector.flushed(STALL_MS).catch(() => undefined)
+    }
   }
 
   /** What a collector that has ended leaves in its log. */

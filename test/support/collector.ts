@@ -50,7 +50,7 @@ export interface Collector {
   /** Resident memory of the collector's process, in bytes. */
   rssBytes(): number
   /** Resolves when everything that was accepted is in ClickHouse. */
-  flushed(): Promise<void>
+  flushed(withinMs?: number): Promise<void>
   /** Ends it with a signal and gives its exit code. */
   stop(signal?: NodeJS.Signals): Promise<number>
   kill9(): Promise<void>
@@ -174,11 +174,15 @@ export async function startCollector(options: CollectorOptions = {}): Promise<Co
     },
     stats,
     rssBytes: () => residentBytes(child.pid),
-    flushed: () =>
-      waitUntil('everything is flushed', async () => {
-        const { writtenBytes, flushedBytes, refusedBytes } = (await stats()).log
-        return flushedBytes + refusedBytes === writtenBytes
-      }),
+    flushed: (withinMs) =>
+      waitUntil(
+        'everything is flushed',
+        async () => {
+          const { writtenBytes, flushedBytes, refusedBytes } = (await stats()).log
+          return flushedBytes + refusedBytes === writtenBytes
+        },
+        withinMs,
+      ),
     async stop(signal = 'SIGTERM') {
       child.kill(signal)
       return exited
