@@ -11,7 +11,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../telemetry/logger.ts'
 import { type EngineOutput, readEngineOutput } from './engine-output.ts'
@@ -110,7 +110,7 @@ class EngineSupervisor {
     this.options = options
     this.httpPort = options.httpPort || freePort()
     this.tcpPort = options.tcpPort || freePort()
-    this.directory = join(options.dataDir, 'clickhouse')
+    this.directory = resolve(options.dataDir, 'clickhouse') // the engine looks up relative paths from inside its own directory
     this.finished = this.supervise().catch((error: unknown) => this.fail(asStartError(error)))
   }
 

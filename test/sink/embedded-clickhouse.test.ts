@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import {
   type EmbeddedClickHouse,
   type EmbeddedClickHouseOptions,
@@ -71,6 +71,15 @@ test('it starts, answers SQL, and a clean stop is quick and leaves no process', 
   expect(engine.state).toBe('stopped')
   expect(isAlive(pid)).toBe(false)
   expect(await failureOf(engine)).toMatchObject({ code: 'stopped' })
+})
+
+test('the data directory may be given relative to where we run', async () => {
+  const engine = start({ dataDir: relative(process.cwd(), temporaryDirectory()) })
+  await engine.ready()
+  await query(engine, 'CREATE DATABASE d ENGINE = Atomic')
+  await query(engine, 'CREATE TABLE d.t (n UInt8) ENGINE = MergeTree ORDER BY n')
+  expect(await query(engine, 'INSERT INTO d.t VALUES (1)')).toBe('')
+  expect(await query(engine, 'SELECT n FROM d.t')).toBe('1')
 })
 
 test('keys with dots read back as they were sent', async () => {
