@@ -106,7 +106,8 @@ try {
   await program.parseAsync()
 } catch (error) {
   if (!(error instanceof CommanderError)) say(error instanceof CommandFailure ? error.message : unexpected(error))
-  process.exitCode = error instanceof CommanderError ? error.exitCode : 1
+  // At once: what `serve` had begun when it failed would keep the process alive.
+  process.exit(error instanceof CommanderError ? error.exitCode : 1)
 }
 
 /** Errors are one line on stderr, and exceptions, so that the end of the process is in one place. */

@@ -20,7 +20,7 @@ import { startSink } from './sink/sink.ts'
 import { Status } from './status.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 
-/** Encoded bytes that may gather while a commit runs. */
+/** Encoded bytes that may gather while a commit runs; less where the log itself is small. */
 const BLOCK_BYTES_MAX = 8 * 1024 * 1024
 
 /** How long a write of another process to the control database may hold up this one. */
@@ -35,7 +35,7 @@ export async function serve(config: Config): Promise<void> {
   const first = await firstWorkspace(control, config.dataDir)
   const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })
   const log = await openLog(config, logger)
-  const groupCommit = new GroupCommit({ log, blockBytesMax: BLOCK_BYTES_MAX })
+  const groupCommit = new GroupCommit({ log, blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4) })
   const pipeline = new Pipeline(groupCommit)
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
   const edge: Edge = {
@@ -58,41 +58,39 @@ export async function serve(config: Config): Promise<void> {
     'accepting events',
   )
 
-  const ready = sink.ready().then(() => {
-    if (status.stopping || config.logLevel === 'silent') return
-    const clickhouse = {
-      url: sink.url,
-      user: config.clickhouse.user,
-      hasPassword: config.clickhouse.password !== '',
-      database: config.clickhouse.database,
-    }
-    process.stdout.write(
-      banner({
-        host: config.host,
-        port: server.port,
-        dataDir: config.dataDir,
-        publicKey: first?.publicKey,
-        clickhouse,
-      }),
-    )
+  void sink.ready().then(() => {
+    if (config.logLevel === 'silent') return
+    const { user, password, database } = config.clickhouse
+    const clickhouse = { url: sink.url, user, hasPassword: password !== '', database }
+    process.stdout.write(banner({ ...config, port: server.port, publicKey: first?.publicKey, clickhouse }))
   })
-  ready.catch(() => undefined)
 
-  const failed = sink.failed()
-  const reason = await Promise.race([stopped, failed])
+  const reason = await Promise.race([stopped, sink.failed()])
   const deadline = performance.now() + config.shutdownDeadlineMs
+  const leftMs = () => Math.max(0, deadline - performance.now())
   logger.info({ reason: reason instanceof Error ? reason.message : reason }, 'shutting down')
 
   status.stopping = true
-  await server.stop(deadline - performance.now()) // no new events; those in flight are answered
+  await server.stop(leftMs() / 2) // no new events; those in flight are answered, the other half is for the flush
   await groupCommit.close() // what was taken is durable
   await log.close() // what is open is sealed
-  await sink.stop(Math.max(0, deadline - performance.now())) // last flush, until the deadline
+  await sink.stop(leftMs()) // last flush, until the deadline
+  sayWhatIsLeft(config, log, logger)
   await log.dispose()
   await keys.stop()
   await control.close()
   logger.info('stopped')
   if (reason instanceof Error) throw new CommandFailure(reason.message)
+}
+
+/** In the log on disk it waits for the next start; in memory it is lost now. */
+function sayWhatIsLeft({ durability }: Config, log: EventLog, logger: Logger): void {
+  const { durableBytes, flushedBytes } = log.stats()
+  const bytes = durableBytes - flushedBytes
+  if (bytes === 0) return
+  if (durability === 'memory')
+    logger.error({ bytes }, 'events in memory were not flushed before the deadline: they are lost')
+  else logger.info({ bytes }, 'events that are not flushed wait in the log for the next start')
 }
 
 async function openLog(config: Config, logger: Logger): Promise<EventLog> {

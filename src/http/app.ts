@@ -40,7 +40,8 @@ export function listen(edge: Edge, service: Service, options: HttpOptions): Http
       edge.logger.error({ err: error, requestId: id }, 'a request failed: this is a bug')
       return refuse(reject('internal', 'something went wrong here, it is not your request'), id)
     })
-    .listen({ hostname: options.host, port: options.port })
+    // Not shared with another process, which Elysia would have it: its half of the requests would go to another log.
+    .listen({ hostname: options.host, port: options.port, reusePort: false })
   const { server } = app
   if (server === null || server.port === undefined) throw new Error(`cannot listen on ${options.host}:${options.port}`)
   return {

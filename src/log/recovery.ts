@@ -103,6 +103,7 @@ type Tail = 'none' | 'zero' | 'torn' | 'damaged'
 /** `torn` is what a write looks like that did not come to its end; `damaged` may also be bytes that have changed. */
 async function classifyTail(file: LogFile, number: number, scan: SegmentScan): Promise<Tail> {
   if (scan.records.length === 0 && scan.header === 'damaged') {
+    if (scan.fileBytes === 0) return 'none'
     if (scan.fileBytes < SEGMENT_HEADER_BYTES) return 'torn'
     return (await isAllZero(file, { start: 0, end: scan.fileBytes })) ? 'zero' : 'damaged'
   }

@@ -106,6 +106,7 @@ export function explainFailedStart(start: FailedStart, mayWait: boolean): Embedd
 
   if (start.signal === 'SIGKILL' || start.signal === 'SIGTERM') return undefined
   if (mayWait && (portRefused || directoryRefused) && owner !== undefined) return undefined
+  if (mayWait && lastError?.code === CODE_CANNOT_OPEN_FILE) return undefined // its owner has just ended, or not yet said who it is
   if (portRefused && isPortTaken(httpPort)) return portTaken('EMBEDDED_CLICKHOUSE_HTTP_PORT', httpPort)
   if (portRefused && isPortTaken(tcpPort)) return portTaken('EMBEDDED_CLICKHOUSE_TCP_PORT', tcpPort)
   if (mayWait && portRefused && httpPort !== tcpPort) return undefined // it became free just now

@@ -51,16 +51,19 @@ export function startSink(options: SinkOptions): Sink {
   })
   const stopping = new AbortController()
   const failure = Promise.withResolvers<Error>()
+  const started = Promise.withResolvers<void>()
 
   const prepared = prepare(embedded, connection, logger, stopping.signal).then((error) => {
-    if (error !== undefined) failure.resolve(error)
-    else if (!stopping.signal.aborted) flusher.start()
+    if (error !== undefined) return failure.resolve(error)
+    if (stopping.signal.aborted) return
+    flusher.start()
+    started.resolve()
   })
 
   return {
     url: connection.url,
     clickhouse,
-    ready: () => prepared,
+    ready: () => started.promise,
     failed: () => failure.promise,
     stats: () => flusher.stats(),
     async stop(deadlineMs) {
