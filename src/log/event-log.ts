@@ -103,7 +103,7 @@ export interface EventLog {
   takeSealed(): Promise<SealedSegment | undefined>
   /**
    * The block bytes (record headers left out) of a taken segment, or of some of its `records`, in order. The same bytes at
-   * every call; where they are cut into chunks may differ. Chunks may be views of the ring: they hold until the release.
+   * every call; where they are cut into chunks may differ. A chunk holds only until the next one is asked for.
    * Throws when the file cannot be read or its bytes are not those of the first read; then the insert must be given up.
    */
   read(segment: SealedSegment, records?: readonly RecordPosition[]): AsyncIterable<Uint8Array>

@@ -146,7 +146,7 @@ export class Refusals {
       const record = segment.records.find((candidate) => candidate.ordinal === ordinal)
       if (record === undefined) continue
       const chunks: Uint8Array[] = []
-      for await (const chunk of log.read(segment, [record])) chunks.push(chunk)
+      for await (const chunk of log.read(segment, [record])) chunks.push(chunk.slice())
       const { rows } = record
       const block = Buffer.concat(chunks)
       const name = await this.#deadLetters.keep({ segmentToken: segment.token, ordinal, rows, code, message, block })
