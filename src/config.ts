@@ -102,7 +102,7 @@ const VARIABLES = Type.Object({
       'Size at which a segment is sealed and sent to ClickHouse: the larger an insert, the less it costs a row.',
   }),
   RING_BYTES: bytes(128 * KiB, 64 * GiB, {
-    default: 32 * MiB,
+    default: 16 * MiB,
     description: 'Memory that holds the newest end of the log; what does not fit is read back from its file.',
   }),
   WAL_MAX_BYTES: bytes(128 * KiB, 1024 * 1024 * GiB, {

@@ -25,7 +25,7 @@ describe('configuration', () => {
       durability: 'fsync',
       flushIntervalMs: 1000,
       segmentBytes: 64 * 2 ** 20,
-      ringBytes: 32 * 2 ** 20,
+      ringBytes: 16 * 2 ** 20,
       logBytesMax: 10 * 2 ** 30,
       batchEventsMax: 100,
       bodyBytesMax: 2 ** 20,
