@@ -17,6 +17,9 @@ const COMMIT_INTERVAL_MS = 2
 /** … unless so many rows wait: then a block is large enough. */
 const BLOCK_ROWS_ENOUGH = 512
 
+/** How often a block is measured while it grows, in rows. */
+const CHECK_ROWS = 32
+
 export interface GroupCommitOptions {
   readonly log: EventLog
   /** Encoded bytes from which on the open block takes no further request. */
@@ -26,6 +29,8 @@ export interface GroupCommitOptions {
 /** A block and the promise that all requests in it wait for. */
 class Group {
   readonly block = new EventBlock()
+  /** The block takes no further request. */
+  isFull = false
   private settle: (outcome: CommitOutcome) => void = () => undefined
   outcome: Promise<CommitOutcome> = Promise.resolve('durable')
 
@@ -35,8 +40,16 @@ class Group {
     })
   }
 
+  append(events: readonly Event[], blockBytesMax: number): void {
+    const before = this.block.rows
+    for (const event of events) this.block.append(event)
+    // Asking for the size takes a look at every column: not for every single event.
+    if ((before % CHECK_ROWS) + events.length >= CHECK_ROWS) this.isFull = this.block.byteLength >= blockBytesMax
+  }
+
   close(outcome: CommitOutcome): void {
     this.block.clear()
+    this.isFull = false
     this.settle(outcome)
   }
 }
@@ -63,12 +76,12 @@ export class GroupCommit {
 
   /** Resolves when the events are durable, or with the reason why they are not; then none of them is kept. */
   async append(events: readonly Event[]): Promise<CommitOutcome> {
-    while (!this.closed && this.gathering.block.byteLength >= this.blockBytesMax) await this.gathering.outcome
+    while (!this.closed && this.gathering.isFull) await this.gathering.outcome
     if (this.closed) return 'closed'
-    const { block, outcome } = this.gathering
-    for (const event of events) block.append(event)
+    const group = this.gathering
+    group.append(events, this.blockBytesMax)
     this.running ??= this.run()
-    return outcome
+    return group.outcome
   }
 
   private async run(): Promise<void> {
