@@ -14,6 +14,9 @@ import { parseTimestamp } from './timestamp.ts'
 const Id = (description: string) => Type.String({ minLength: 1, maxLength: 256, description })
 const Text = (description: string) => Type.String({ description })
 
+/** Characters of a schema version, in the field and in the header. */
+export const SCHEMA_VERSION_CHARS_MAX = 64
+
 export const DraftSchema = Type.Object({
   type: Type.String({ minLength: 1, maxLength: 100, description: 'What happened: `pageview`, `Order Completed` …' }),
   timestamp: Type.String({ description: 'When it happened, ISO 8601.' }),
@@ -22,7 +25,7 @@ export const DraftSchema = Type.Object({
   user_id: Type.Optional(Id('Who did it, when known.')),
   anonymous_id: Type.Optional(Id('Who did it, when not known by name.')),
   schema_version: Type.Optional(
-    Type.String({ minLength: 1, maxLength: 64, description: 'Version of the event’s shape.' }),
+    Type.String({ minLength: 1, maxLength: SCHEMA_VERSION_CHARS_MAX, description: 'Version of the event’s shape.' }),
   ),
   properties: Type.Object({}, { description: 'Anything else about the event.' }),
   context: Type.Optional(

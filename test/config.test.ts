@@ -79,6 +79,7 @@ describe('configuration', () => {
     [{ SEGMENT_BYTES: '16MB' }, 'SEGMENT_BYTES', '"16MB"', '16MiB'],
     [{ SEGMENT_BYTES: '257MiB' }, 'SEGMENT_BYTES', '"257MiB"', '256MiB'],
     [{ SEGMENT_BYTES: '1' }, 'SEGMENT_BYTES', '"1"', '64KiB'],
+    [{ DURABILITY: 'memory', RING_BYTES: '7MiB' }, 'RING_BYTES', '7MiB', '8MiB (8 times BODY_BYTES_MAX'],
     [{ WAL_MAX_BYTES: '127MiB' }, 'WAL_MAX_BYTES', '127MiB', '128MiB (twice SEGMENT_BYTES)'],
     [{ IN_FLIGHT_BYTES_MAX: '512KiB' }, 'IN_FLIGHT_BYTES_MAX', '512KiB', '1MiB (BODY_BYTES_MAX)'],
     [{ TRUST_PROXY: 'yes' }, 'TRUST_PROXY', '"yes"', 'true, false, 1 or 0'],

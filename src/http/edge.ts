@@ -2,7 +2,7 @@
 import { anonymize, NO_ADDRESS, parseAddress } from '../address.ts'
 import type { Authenticated, KeyCache, KeyRefusal } from '../auth/key-cache.ts'
 import { presentedKey } from '../auth/presented-key.ts'
-import type { RequestFacts } from '../draft.ts'
+import { type RequestFacts, SCHEMA_VERSION_CHARS_MAX } from '../draft.ts'
 import type { Pipeline } from '../pipeline.ts'
 import { isRejection, type Rejection, reject } from '../rejection.ts'
 import type { Logger } from '../telemetry/logger.ts'
@@ -24,6 +24,13 @@ export interface Edge {
   /** Cut addresses to their network. */
   readonly anonymizeIp: boolean
   readonly logger: Logger
+}
+
+function longSchemaVersion(given: string): Rejection {
+  return reject(
+    'invalid_event',
+    `X-Event-Schema-Version may have ${SCHEMA_VERSION_CHARS_MAX} characters, it has ${given.length}`,
+  )
 }
 
 /** A front door: what it is called in the column `protocol`, and what it does with a request of a checked key. */
@@ -48,6 +55,8 @@ export async function receive(
     const found = authenticate(edge, request)
     const key = found instanceof Promise ? await found : found
     if (isRejection(key)) return refuse(key, id)
+    const schemaVersion = headers.get('x-event-schema-version') ?? '1'
+    if (schemaVersion.length > SCHEMA_VERSION_CHARS_MAX) return refuse(longSchemaVersion(schemaVersion), id)
     const facts: RequestFacts = {
       tenantId: key.tenantId,
       workspaceId: key.workspaceId,
@@ -56,7 +65,7 @@ export async function receive(
       ip: clientAddress(edge, headers, peerAddress),
       anonymizeIp: edge.anonymizeIp,
       userAgent: headers.get('user-agent') ?? '',
-      schemaVersion: headers.get('x-event-schema-version') ?? '1',
+      schemaVersion,
     }
     return await protocol.receive(edge, request, facts, id)
   } catch (error) {
