@@ -128,6 +128,29 @@ test('without a log on disk (DURABILITY=memory) a stop flushes what is in memory
   expect(await collector.query(`SELECT count() FROM events WHERE type = '${type}'`)).toBe('51\n')
 })
 
+test('a client that never ends its request does not take the time that the flush needs', async () => {
+  const env = { DURABILITY: 'memory', FLUSH_INTERVAL_MS: '60000', SHUTDOWN_DEADLINE_MS: '6000' }
+  collector = await startCollector({ env })
+  expect((await collector.postEvents(makeDrafts(50))).status).toBe(201)
+  const connection = await openConnection(collector.port)
+  await connection.send(postHead('/v1/events', { 'api-key': collector.key, 'content-length': 1_000 }))
+  await waitUntil('the body is being read', async () => (await collector.stats()).bodies_in_flight_bytes > 0)
+  expect(await collector.stop()).toBe(0)
+  connection.close()
+  await startAgain(collector.home)
+  expect(await collector.query('SELECT count() FROM events')).toBe('50\n')
+})
+
+test('a collector on a port that is taken refuses with one line and exit code 1, and announces nothing', async () => {
+  collector = await startCollector({ home: newHome() })
+  const other = newHome()
+  const second = await runCli(['serve'], { ...other.env, PORT: String(collector.port), LOG_LEVEL: 'error' })
+  other.remove()
+  expect(second).toMatchObject({ exitCode: 1, stdout: '' })
+  expect(second.stderr.trim().split('\n')).toHaveLength(1)
+  expect(second.stderr).toContain(`127.0.0.1:${collector.port} (HOST, PORT)`)
+})
+
 test('a second collector on the same DATA_DIR refuses with one line and exit code 1; the first goes on', async () => {
   collector = await startCollector({ home: newHome() })
   const env = { ...collector.home.env, PORT: String(freePort()), LOG_LEVEL: 'error' }
