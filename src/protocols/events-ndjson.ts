@@ -17,11 +17,11 @@ import { isRejection, type Rejection, reject } from '../rejection.ts'
 import { acknowledge } from './events.ts'
 
 /** Lines gathered before they are taken as one batch, in bytes. */
-const BATCH_BYTES = 64 * 1024
+const BATCH_BYTES = 256 * 1024
 /** Room for lines to begin with; it grows to what a batch needs. */
 const FIRST_BYTES = 16 * 1024
 /** Batches of one request that may wait for their commit. */
-const BATCHES_WAITING_MAX = 3
+const BATCHES_WAITING_MAX = 4
 /** Errors, and warnings, that the answer lists. */
 const FINDINGS_MAX = 100
 
