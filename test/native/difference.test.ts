@@ -107,7 +107,7 @@ test('random objects read back as they were sent, by our encoding and by ClickHo
       const wanted = objects.map((value) => canonical(asStored(value)))
       expect(await throughNative(texts)).toEqual(wanted)
       const kept = objects.filter(parserKeeps)
-      const wantedOfParser = kept.map((value) => canonical(asStored(value)).replaceAll('-0.0', '0'))
+      const wantedOfParser = kept.map((value) => canonical(asStored(value)).replaceAll(/-0\.0(?!\d)/g, '0'))
       expect(await throughParser(kept.map(textOf))).toEqual(wantedOfParser)
     }),
     { numRuns: 60 },
