@@ -11,6 +11,7 @@ import type { InsertTarget } from '../../src/sink/insert.ts'
 import { migrate } from '../../src/sink/migrations.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import type { TestClickHouse } from '../support/clickhouse.ts'
+import { makeEvent } from '../support/events.ts'
 
 export const LOGGER = createLogger({ level: 'silent' })
 
@@ -28,35 +29,11 @@ export async function preparedTarget(server: TestClickHouse): Promise<InsertTarg
   return target
 }
 
+/** An event received now. */
 export function event(changes: Partial<Event> = {}): Event {
-  return {
-    tenantId: 'acme',
-    workspaceId: 'web',
-    eventId: undefined,
-    messageId: '',
-    type: 'pageview',
-    protocol: 'events',
-    occurredAt: Date.now(),
-    receivedAt: Date.now(),
-    sessionId: 'session',
-    userId: 'user',
-    anonymousId: '',
-    url: 'https://example.org/',
-    path: '/',
-    referrer: '',
-    referrerHost: '',
-    title: '',
-    locale: '',
-    userAgent: '',
-    browser: '',
-    os: '',
-    device: '',
-    ip: new Uint8Array(16),
-    schemaVersion: '1',
-    properties: { plan: 'pro', price: 9.5, items: [1, 2] },
-    context: {},
-    ...changes,
-  }
+  const now = Date.now()
+  const properties = { plan: 'pro', price: 9.5, items: [1, 2] }
+  return makeEvent({ occurredAt: now, receivedAt: now, userId: 'user', properties, ...changes })
 }
 
 /** The bytes of a block of so many events; their `path` is /<name>/<index>. */
