@@ -1,7 +1,7 @@
 import { measureLoad, warmUp } from '../measure/load.ts'
 import type { Scenario } from '../scenario.ts'
-import { provision, startPenstock } from '../system/penstock.ts'
-import { SINGLES, writeEventRequests } from '../workload/penstock-requests.ts'
+import { startWithRequests } from '../system/start-with-requests.ts'
+import { SINGLES } from '../workload/penstock-requests.ts'
 
 const CONNECTIONS = 256
 
@@ -11,17 +11,7 @@ export const single: Scenario = {
   title: `1 event a request, ${CONNECTIONS} connections: full load, then paced at half of the rate found`,
   isInShort: true,
   async run(bench) {
-    const { resources } = bench
-    const dataDir = resources.directory('data')
-    const key = await provision(resources, dataDir, 'bench')
-    const penstock = await startPenstock({ resources, dataDir })
-    const requests = writeEventRequests({
-      directory: resources.directory('requests'),
-      host: penstock.host,
-      keys: [key],
-      eventsPerRequest: 1,
-      requests: SINGLES,
-    })
+    const { penstock, requests } = await startWithRequests(bench, 1, SINGLES)
     const plan = { requests, connections: CONNECTIONS, seconds: bench.seconds }
     await warmUp(bench, penstock, plan)
     const full = await measureLoad(bench, penstock, plan)
