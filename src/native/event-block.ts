@@ -11,8 +11,7 @@ import { type Column, DateTimeColumn, Ipv6Column, LowCardinalityColumn, StringCo
 import { JsonColumn } from './json-column.ts'
 
 /** `max_dynamic_paths` of the JSON columns, as the migrations declare them. */
-export const PROPERTIES_DYNAMIC_PATHS_MAX = 0
-export const CONTEXT_DYNAMIC_PATHS_MAX = 0
+const JSON_DYNAMIC_PATHS_MAX = 0
 
 export class EventBlock {
   private readonly tenantId = new LowCardinalityColumn('tenant_id')
@@ -38,8 +37,8 @@ export class EventBlock {
   private readonly device = new LowCardinalityColumn('device')
   private readonly ip = new Ipv6Column('ip')
   private readonly schemaVersion = new LowCardinalityColumn('schema_version')
-  private readonly properties = new JsonColumn('properties', PROPERTIES_DYNAMIC_PATHS_MAX)
-  private readonly context = new JsonColumn('context', CONTEXT_DYNAMIC_PATHS_MAX)
+  private readonly properties = new JsonColumn('properties', JSON_DYNAMIC_PATHS_MAX)
+  private readonly context = new JsonColumn('context', JSON_DYNAMIC_PATHS_MAX)
   private readonly columns: readonly Column[]
 
   constructor() {

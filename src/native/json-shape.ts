@@ -1,17 +1,15 @@
 /** Looks through a client's JSON object once, before anything is encoded: is it within the limits, and are its numbers what was sent? */
 
-export interface JsonLimits {
-  /** Objects and arrays inside one another. */
-  readonly depthMax: number
-  /** Keys and array elements in one object, all levels together. */
-  readonly valuesMax: number
-  readonly keyCharsMax: number
-  /** UTF-8 bytes of one string value; a longer one is cut. */
-  readonly stringBytesMax: number
-}
-
 /** Depth and count keep within what ClickHouse's parser and one block bear; 10 KB a string is the wire contract's. */
-export const JSON_LIMITS: JsonLimits = { depthMax: 32, valuesMax: 2000, keyCharsMax: 256, stringBytesMax: 10_240 }
+export const JSON_LIMITS = {
+  /** Objects and arrays inside one another. */
+  depthMax: 32,
+  /** Keys and array elements in one object, all levels together. */
+  valuesMax: 2000,
+  keyCharsMax: 256,
+  /** UTF-8 bytes of one string value; a longer one is cut. */
+  stringBytesMax: 10_240,
+} as const
 
 export interface JsonIssue {
   readonly path: string
@@ -29,31 +27,29 @@ export interface JsonShape {
 
 const shape: JsonShape = { imprecise: false, truncated: [], issue: undefined }
 let valuesLeft = 0
-let limits = JSON_LIMITS
 
 /**
  * @param object a JSON object as parsed; string values over the limit are cut in place
  * @param path where it stands in the event, for messages
  */
-export function inspectJson(object: object, path: string, within: JsonLimits = JSON_LIMITS): JsonShape {
+export function inspectJson(object: object, path: string): JsonShape {
   shape.imprecise = false
   if (shape.truncated.length > 0) shape.truncated = []
   shape.issue = undefined
-  valuesLeft = within.valuesMax
-  limits = within
+  valuesLeft = JSON_LIMITS.valuesMax
   inspectObject(object as Record<string, unknown>, path, 1)
   return shape
 }
 
 function inspectObject(object: Record<string, unknown>, path: string, depth: number): void {
-  if (depth > limits.depthMax) return refuse(path, `nested more than ${limits.depthMax} levels deep`)
+  if (depth > JSON_LIMITS.depthMax) return refuse(path, `nested more than ${JSON_LIMITS.depthMax} levels deep`)
   for (const key in object) {
     const value = object[key]
-    if (--valuesLeft < 0) return refuse(path, `more than ${limits.valuesMax} values in one object`)
-    if (key.length > limits.keyCharsMax)
-      return refuse(path, `a key of ${key.length} characters, at most ${limits.keyCharsMax} are allowed`)
+    if (--valuesLeft < 0) return refuse(path, `more than ${JSON_LIMITS.valuesMax} values in one object`)
+    if (key.length > JSON_LIMITS.keyCharsMax)
+      return refuse(path, `a key of ${key.length} characters, at most ${JSON_LIMITS.keyCharsMax} are allowed`)
     if (typeof value === 'string') {
-      if (value.length * 3 > limits.stringBytesMax) object[key] = cut(value, path, key)
+      if (value.length * 3 > JSON_LIMITS.stringBytesMax) object[key] = cut(value, path, key)
     } else if (typeof value === 'number') {
       inspectNumber(value, path, key)
     } else if (typeof value === 'object' && value !== null) {
@@ -65,13 +61,13 @@ function inspectObject(object: Record<string, unknown>, path: string, depth: num
 }
 
 function inspectArray(array: unknown[], path: string, depth: number): void {
-  if (depth > limits.depthMax) return refuse(path, `nested more than ${limits.depthMax} levels deep`)
+  if (depth > JSON_LIMITS.depthMax) return refuse(path, `nested more than ${JSON_LIMITS.depthMax} levels deep`)
   valuesLeft -= array.length
-  if (valuesLeft < 0) return refuse(path, `more than ${limits.valuesMax} values in one object`)
+  if (valuesLeft < 0) return refuse(path, `more than ${JSON_LIMITS.valuesMax} values in one object`)
   for (let index = 0; index < array.length; index++) {
     const value = array[index]
     if (typeof value === 'string') {
-      if (value.length * 3 > limits.stringBytesMax) array[index] = cut(value, path, index)
+      if (value.length * 3 > JSON_LIMITS.stringBytesMax) array[index] = cut(value, path, index)
     } else if (typeof value === 'number') {
       inspectNumber(value, path, index)
     } else if (typeof value === 'object' && value !== null) {
@@ -83,15 +79,15 @@ function inspectArray(array: unknown[], path: string, depth: number): void {
 }
 
 function inspectNumber(value: number, path: string, key: string | number): void {
-  if (Number.isSafeInteger(value) || Math.abs(value) < Number.MAX_SAFE_INTEGER) return
+  if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) return
   if (!Number.isFinite(value)) refuse(`${path}.${key}`, 'a number beyond the range of a 64-bit float')
   else shape.imprecise = true
 }
 
 function cut(value: string, path: string, key: string | number): string {
-  if (Buffer.byteLength(value) <= limits.stringBytesMax) return value
+  if (Buffer.byteLength(value) <= JSON_LIMITS.stringBytesMax) return value
   shape.truncated.push(`${path}.${key}`)
-  return truncateUtf8(value, limits.stringBytesMax)
+  return truncateUtf8(value, JSON_LIMITS.stringBytesMax)
 }
 
 function refuse(path: string, message: string): void {
@@ -99,7 +95,7 @@ function refuse(path: string, message: string): void {
 }
 
 /** The longest beginning of `text` that takes at most `bytesMax` bytes of UTF-8; characters stay whole. */
-export function truncateUtf8(text: string, bytesMax: number): string {
+function truncateUtf8(text: string, bytesMax: number): string {
   const { read } = new TextEncoder().encodeInto(text, new Uint8Array(bytesMax))
   return text.slice(0, read)
 }
