@@ -1,23 +1,23 @@
 import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import type { EventLog } from '../../src/log/event-log.ts'
-import {
-  blockBytes,
-  commitSegment,
-  encoded,
-  makeFlusher,
-  openLog,
-  preparedTarget,
-  temporaryDirectory,
-  until,
-} from './sink-fixture.ts'
 import { DeadLetters } from '../../src/sink/dead-letters.ts'
 import { startEmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
 import { migrate } from '../../src/sink/migrations.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
-import { LOGGER } from './sink-fixture.ts'
+import {
+  blockBytes,
+  commitSegment,
+  encoded,
+  LOGGER,
+  makeFlusher,
+  openLog,
+  preparedTarget,
+  temporaryDirectory,
+  until,
+} from './sink-fixture.ts'
 
 setDefaultTimeout(60_000)
 
