@@ -1,154 +1,12 @@
 /**
- * The configuration: every environment variable, its default and its help, in one schema.
+ * The configuration, read from the environment and checked against `config-variables.ts`.
  * This is the only file that reads the environment. An empty variable counts as unset.
  */
-import { type Static, type TSchema, Type } from '@sinclair/typebox'
+import type { TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { formatBytes, parseBytes } from './bytes.ts'
+import { type Reading, VARIABLES, type Variables } from './config-variables.ts'
 import { type Problem, problem } from './problem.ts'
-
-const KiB = 1024
-const MiB = 1024 * KiB
-const GiB = 1024 * MiB
-
-/** How the text of a variable becomes a value, and what the error says is wanted. */
-type Reading = 'text' | 'integer' | 'bytes' | 'boolean'
-
-interface VariableOptions<Value> {
-  readonly default?: Value
-  readonly description: string
-}
-
-function text(wants: string, pattern: string, options: VariableOptions<string> & { secret?: boolean }) {
-  return Type.String({ reading: 'text', wants, pattern, ...options })
-}
-
-function choice<const Choices extends readonly [string, ...string[]]>(
-  choices: Choices,
-  options: VariableOptions<Choices[number]>,
-) {
-  const wants = `one of ${choices.join(', ')}`
-  return Type.Unsafe<Choices[number]>(
-    Type.String({ pattern: `^(${choices.join('|')})$`, reading: 'text', wants, ...options }),
-  )
-}
-
-function integer(minimum: number, maximum: number, options: VariableOptions<number>) {
-  const wants = `a whole number from ${minimum} to ${maximum}`
-  return Type.Integer({ minimum, maximum, reading: 'integer', wants, ...options })
-}
-
-function port(options: VariableOptions<number>) {
-  return Type.Integer({ minimum: 0, maximum: 65535, reading: 'integer', wants: 'a port from 0 to 65535', ...options })
-}
-
-function bytes(minimum: number, maximum: number, options: VariableOptions<number>) {
-  const wants = `a size from ${formatBytes(minimum)} to ${formatBytes(maximum)}, such as 16MiB, 10GiB or plain bytes`
-  return Type.Integer({ minimum, maximum, reading: 'bytes', wants, ...options })
-}
-
-function flag(options: VariableOptions<boolean>) {
-  return Type.Boolean({ reading: 'boolean', wants: 'true, false, 1 or 0', ...options })
-}
-
-/** Every variable Penstock reads, in the order of the documentation. */
-const VARIABLES = Type.Object({
-  HOST: text('a host name or an IP address', '^[A-Za-z0-9._:%-]+$', {
-    default: '127.0.0.1',
-    description: 'Address to listen on; 0.0.0.0 for every network.',
-  }),
-  PORT: port({ default: 3000, description: 'Port to listen on; 0 takes a free one.' }),
-  DATA_DIR: text('a directory', '^[^\\0]+$', {
-    default: './data',
-    description: 'Directory of the write-ahead log, the control database and the embedded ClickHouse.',
-  }),
-  CLICKHOUSE_URL: Type.Optional(
-    text('an http:// or https:// address without user and password (CLICKHOUSE_USER, CLICKHOUSE_PASSWORD)', '', {
-      description: 'HTTP address of a ClickHouse server; unset: Penstock runs its own (embedded).',
-    }),
-  ),
-  CLICKHOUSE_USER: text('a user name', '^[^\\s:]+$', {
-    default: 'default',
-    description: 'User at CLICKHOUSE_URL.',
-  }),
-  CLICKHOUSE_PASSWORD: text('a password', '', {
-    default: '',
-    description: 'Password at CLICKHOUSE_URL.',
-    secret: true,
-  }),
-  CLICKHOUSE_DATABASE: text('letters, digits and _, a letter first', '^[A-Za-z_][A-Za-z0-9_]{0,63}$', {
-    default: 'penstock',
-    description: 'Database that holds the tables; made when it is missing.',
-  }),
-  EMBEDDED_CLICKHOUSE_HTTP_PORT: port({
-    default: 8123,
-    description: 'HTTP port of the embedded ClickHouse, on 127.0.0.1; 0 takes a free one.',
-  }),
-  EMBEDDED_CLICKHOUSE_TCP_PORT: port({
-    default: 9000,
-    description: 'Native port of the embedded ClickHouse, on 127.0.0.1; 0 takes a free one.',
-  }),
-  DURABILITY: choice(['fsync', 'memory'], {
-    default: 'fsync',
-    description: 'fsync: a 2xx means the events are on disk. memory: no log, a crash loses what is not yet flushed.',
-  }),
-  FLUSH_INTERVAL_MS: integer(10, 600_000, {
-    default: 1000,
-    description: 'Age in milliseconds at which a segment is sealed and sent to ClickHouse.',
-  }),
-  SEGMENT_BYTES: bytes(64 * KiB, 256 * MiB, {
-    default: 64 * MiB,
-    description:
-      'Size at which a segment is sealed and sent to ClickHouse: the larger an insert, the less it costs a row.',
-  }),
-  RING_BYTES: bytes(128 * KiB, 64 * GiB, {
-    default: 16 * MiB,
-    description: 'Memory that holds the newest end of the log; what does not fit is read back from its file.',
-  }),
-  WAL_MAX_BYTES: bytes(128 * KiB, 1024 * 1024 * GiB, {
-    default: 10 * GiB,
-    description: 'Disk the log may take while ClickHouse is away; beyond it producers get 503.',
-  }),
-  BATCH_EVENTS_MAX: integer(1, 100_000, { default: 100, description: 'Events that one request may bring.' }),
-  BODY_BYTES_MAX: bytes(KiB, GiB, {
-    default: MiB,
-    description: 'Size of one request body, counted after decompression.',
-  }),
-  NDJSON_BYTES_MAX: bytes(KiB, 64 * GiB, {
-    default: 64 * MiB,
-    description: 'Size of one streamed NDJSON request, counted after decompression.',
-  }),
-  IN_FLIGHT_BYTES_MAX: bytes(KiB, 64 * GiB, {
-    default: 32 * MiB,
-    description: 'Bodies held in memory at one time, all requests together; at least BODY_BYTES_MAX.',
-  }),
-  KEY_CACHE_LIFETIME_MS: integer(0, 3_600_000, {
-    default: 30_000,
-    description: 'Milliseconds until a revoked key is refused everywhere (lifetime of the key cache).',
-  }),
-  SIGNING_SECRETS_KEY: Type.Optional(
-    text('64 hexadecimal digits, such as `openssl rand -hex 32` prints', '^[0-9A-Fa-f]{64}$', {
-      description:
-        'Key that encrypts the signing secrets at rest; unset: DATA_DIR/secret.key, made when it is missing.',
-      secret: true,
-    }),
-  ),
-  TRUST_PROXY: flag({
-    default: false,
-    description: 'Take the client address from X-Forwarded-For; only behind a proxy that sets it.',
-  }),
-  ANONYMIZE_IP: flag({ default: false, description: 'Cut client addresses to /24 (IPv4) or /48 (IPv6).' }),
-  LOG_LEVEL: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
-    default: 'info',
-    description: 'Least severe log lines to write.',
-  }),
-  SHUTDOWN_DEADLINE_MS: integer(0, 600_000, {
-    default: 10_000,
-    description: 'Milliseconds that a shutdown may take to flush; what is left stays in the log for the next start.',
-  }),
-})
-
-type Variables = Static<typeof VARIABLES>
 
 /** What the program runs with: frozen, checked, sizes in bytes and durations in milliseconds. */
 export type Config = Readonly<ReturnType<typeof fields>>
@@ -185,6 +43,16 @@ function fields(values: Variables) {
     bodyBytesMax: values.BODY_BYTES_MAX,
     ndjsonBytesMax: values.NDJSON_BYTES_MAX,
     inFlightBytesMax: values.IN_FLIGHT_BYTES_MAX,
+    eventsApiBatchMax: values.EVENTS_API_BATCH_MAX,
+    segmentApi: Object.freeze({
+      batchEventsMax: values.SEGMENT_API_BATCH_MAX,
+      bodyBytesMax: values.SEGMENT_API_BODY_BYTES_MAX,
+      eventBytesMax: values.SEGMENT_API_EVENT_BYTES_MAX,
+    }),
+    dedupe: Object.freeze({ windowMs: values.DEDUPE_WINDOW_MS, idsMax: values.DEDUPE_IDS_MAX }),
+    ...(values.REDIS_URL === undefined ? {} : { redisUrl: values.REDIS_URL }),
+    ...(values.CONTROL_DATABASE_URL === undefined ? {} : { controlDatabaseUrl: values.CONTROL_DATABASE_URL }),
+    workers: values.WORKERS,
     keyCacheLifetimeMs: values.KEY_CACHE_LIFETIME_MS,
     ...(values.SIGNING_SECRETS_KEY === undefined ? {} : { signingSecretsKey: values.SIGNING_SECRETS_KEY }),
     trustProxy: values.TRUST_PROXY,
