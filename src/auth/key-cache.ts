@@ -10,9 +10,10 @@
  */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Scope, Tier } from '../control/grants.ts'
-import { type KeyRecord, keyState } from '../control/key-record.ts'
+import { eventsPerMinute, type Scope, type SigningMode, type Tier } from '../control/grants.ts'
+import { type FoundKey, keyState } from '../control/key-record.ts'
 import { hashKey, isKeyShaped, type KeyKind } from '../control/keys.ts'
+import { isProblem, type Problem } from '../problem.ts'
 import type { Logger } from '../telemetry/logger.ts'
 
 /** Whose events these are and what the key may do. Frozen; one object per cached key. */
@@ -23,6 +24,18 @@ export interface Authenticated {
   readonly kind: KeyKind
   readonly scopes: readonly Scope[]
   readonly tier: Tier
+  /** Rate limit of the tier; Infinity: none. */
+  readonly eventsPerMinute: number
+  /** Limits of the key itself; undefined: as configured. */
+  readonly batchEventsMax: number | undefined
+  readonly bodyBytesMax: number | undefined
+  /** Origins of web pages that may use it, see control/origins.ts; undefined: all. */
+  readonly allowedOrigins: readonly string[] | undefined
+  readonly signing: SigningMode
+  /** There unless signing is off. */
+  readonly signingSecret: string | undefined
+  /** The workspace's own event types for `POST /events`; undefined: the contract's list; empty: any. */
+  readonly eventTypes: readonly string[] | undefined
 }
 
 /** Why a key does not open the door. `unavailable` may be tried again; the others stay as they are. */
@@ -30,7 +43,7 @@ export type KeyRefusal = 'unknown' | 'revoked' | 'expired' | 'unavailable'
 
 /** Where keys are looked up; the control database is one. Both may throw when it cannot be reached. */
 export interface KeySource {
-  findKeyByHash(hash: string): Promise<KeyRecord | undefined>
+  findKeyByHash(hash: string): Promise<FoundKey | undefined>
   touchKeys(uses: ReadonlyMap<string, number>): Promise<void>
 }
 
@@ -71,6 +84,9 @@ interface Refused {
 /** While the database is away, a known key asks again this often at most, so that an outage does not slow every request. */
 const RETRY_MS = 1000
 
+/** So often at most the log says that a signing secret cannot be decrypted. */
+const COMPLAINT_INTERVAL_MS = 10_000
+
 /** See the head of this file. Start it once; stop it before the source is closed. */
 export class KeyCache {
   readonly #source: KeySource
@@ -87,6 +103,7 @@ export class KeyCache {
   readonly #stopping = new AbortController()
   #touching: Promise<void> | undefined
   #sourceIsAway = false
+  #complainedAtMs = Number.NEGATIVE_INFINITY
 
   constructor(options: KeyCacheOptions) {
     this.#source = options.source
@@ -135,7 +152,7 @@ export class KeyCache {
   }
 
   async #ask(key: string): Promise<Authenticated | KeyRefusal> {
-    let record: KeyRecord | undefined
+    let record: FoundKey | undefined
     try {
       record = await withTimeout(this.#source.findKeyByHash(hashKey(key)), this.#lookupTimeoutMs)
     } catch (error) {
@@ -148,21 +165,21 @@ export class KeyCache {
     const now = this.#now()
     const state = record === undefined ? 'unknown' : keyState(record, now)
     const before = this.#known.get(key)
-    this.#known.delete(key)
-    this.#refused.delete(key)
     if (record === undefined || state !== 'active') {
       assert(state !== 'active')
-      remember(
-        this.#refused,
-        key,
-        { refusal: state, checkedAtMs: now, readUntilMs: now + this.#lifetimeMs },
-        this.#keysMax,
-      )
-      return state
+      return this.#refuse(key, state, this.#lifetimeMs)
     }
+    const { signingSecret } = record
+    if (isProblem(signingSecret)) {
+      this.#complain(signingSecret, record)
+      if (before === undefined) return this.#refuse(key, 'unavailable', RETRY_MS)
+      return this.#goOn(key)
+    }
+    this.#known.delete(key)
+    this.#refused.delete(key)
     const expiresAtMs = record.expiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(record.expiresAt)
     const known: Known = {
-      authenticated: toAuthenticated(record),
+      authenticated: toAuthenticated(record, signingSecret),
       expiresAtMs,
       checkedAtMs: now,
       readUntilMs: Math.min(now + this.#lifetimeMs, expiresAtMs),
@@ -171,6 +188,22 @@ export class KeyCache {
     }
     remember(this.#known, key, known, this.#keysMax)
     return known.authenticated
+  }
+
+  #refuse(key: string, refusal: KeyRefusal, lifetimeMs: number): KeyRefusal {
+    const now = this.#now()
+    this.#known.delete(key)
+    this.#refused.delete(key)
+    remember(this.#refused, key, { refusal, checkedAtMs: now, readUntilMs: now + lifetimeMs }, this.#keysMax)
+    return refusal
+  }
+
+  /** Every request with such a key would say so: one line now and then is enough. */
+  #complain({ problem, message }: Problem, { id: keyId, tenantId, workspaceId }: FoundKey): void {
+    const now = this.#now()
+    if (now < this.#complainedAtMs + COMPLAINT_INTERVAL_MS && now >= this.#complainedAtMs) return
+    this.#complainedAtMs = now
+    this.#logger.error({ problem, keyId, tenantId, workspaceId }, `a key that signs cannot be used: ${message}`)
   }
 
   /** The answer while the source is away. */
@@ -206,7 +239,7 @@ export class KeyCache {
   }
 }
 
-function toAuthenticated(record: KeyRecord): Authenticated {
+function toAuthenticated(record: FoundKey, signingSecret: string | undefined): Authenticated {
   return Object.freeze({
     keyId: record.id,
     tenantId: record.tenantId,
@@ -214,6 +247,13 @@ function toAuthenticated(record: KeyRecord): Authenticated {
     kind: record.kind,
     scopes: Object.freeze([...record.scopes]),
     tier: record.tier,
+    eventsPerMinute: eventsPerMinute(record.tier),
+    batchEventsMax: record.batchEventsMax,
+    bodyBytesMax: record.bodyBytesMax,
+    allowedOrigins: record.allowedOrigins && Object.freeze([...record.allowedOrigins]),
+    signing: record.signing,
+    signingSecret,
+    eventTypes: record.eventTypes && Object.freeze([...record.eventTypes]),
   })
 }
 

@@ -5,9 +5,11 @@ import { Kysely, type Transaction } from 'kysely'
 import { isProblem, type Problem, problem, reasonOf } from '../problem.ts'
 import { checkName } from './grants.ts'
 import {
+  type FoundKey,
   identity,
   type KeyRecord,
   type KeyRequest,
+  type KeyRequestProblem,
   keyState,
   type NewKey,
   prepareKey,
@@ -69,9 +71,7 @@ export class ControlDatabase {
   /** Makes a workspace, its tenant when that is new, a public and a secret key: all or nothing. */
   async provision(
     request: WorkspaceName & { readonly tier?: string | undefined },
-  ): Promise<
-    Provisioned | Problem<'invalid_name' | 'invalid_tier' | 'invalid_scope' | 'workspace_taken' | 'secrets_key_missing'>
-  > {
+  ): Promise<Provisioned | Problem<'invalid_name' | KeyRequestProblem | 'workspace_taken' | 'secrets_key_missing'>> {
     const { tenant, workspace } = request
     const wrongName = checkName('tenant', tenant) ?? checkName('workspace', workspace)
     if (wrongName !== undefined) return wrongName
@@ -115,9 +115,7 @@ export class ControlDatabase {
   }
 
   /** Makes one more key for a workspace. */
-  async createKey(
-    request: KeyRequest,
-  ): Promise<NewKey | Problem<'no_such_workspace' | 'invalid_scope' | 'invalid_tier'>> {
+  async createKey(request: KeyRequest): Promise<NewKey | Problem<'no_such_workspace' | KeyRequestProblem>> {
     const prepared = prepareKey(request)
     if (isProblem(prepared)) return prepared
     const found = await this.#database
@@ -186,10 +184,24 @@ export class ControlDatabase {
     return row === undefined ? noSuchKey(id) : toRecord(row)
   }
 
-  /** The key with this SHA-256 (hexadecimal), whatever its state. */
-  async findKeyByHash(hash: string): Promise<KeyRecord | undefined> {
-    const row = await this.#database.selectFrom('keys').selectAll().where('hash', '=', hash).executeTakeFirst()
-    return row === undefined ? undefined : toRecord(row)
+  /** The key with this SHA-256 (hexadecimal), whatever its state, and what it needs of its workspace. */
+  async findKeyByHash(hash: string): Promise<FoundKey | undefined> {
+    const row = await this.#database
+      .selectFrom('keys')
+      .innerJoin('workspaces', (join) =>
+        join.onRef('workspaces.tenant_id', '=', 'keys.tenant_id').onRef('workspaces.id', '=', 'keys.workspace_id'),
+      )
+      .selectAll('keys')
+      .select(['workspaces.event_types', 'workspaces.signing_secret'])
+      .where('keys.hash', '=', hash)
+      .executeTakeFirst()
+    if (row === undefined) return undefined
+    const record = toRecord(row)
+    const signingSecret =
+      record.signing === 'off'
+        ? undefined
+        : await this.#decrypt(row.signing_secret, { tenant: row.tenant_id, workspace: row.workspace_id })
+    return { ...record, eventTypes: readEventTypes(row.event_types), signingSecret }
   }
 
   /** Notes when keys were last used (by key id, milliseconds since 1970); an earlier time never replaces a later one. */
@@ -219,8 +231,7 @@ export class ControlDatabase {
       .executeTakeFirst()
     if (row === undefined)
       return problem('no_such_workspace', `tenant ${name.tenant} has no workspace ${name.workspace}`)
-    const box = await this.#secretBox(this.#database)
-    return isProblem(box) ? box : box.decrypt(row.signing_secret, owner(name))
+    return this.#decrypt(row.signing_secret, name)
   }
 
   /** The names of all workspaces, oldest first. */
@@ -238,6 +249,14 @@ export class ControlDatabase {
   /** Ends the use of the database; operations fail from now on. */
   async close(): Promise<void> {
     await this.#database.destroy()
+  }
+
+  async #decrypt(
+    stored: string,
+    name: WorkspaceName,
+  ): Promise<string | Problem<'secrets_key_missing' | 'wrong_secrets_key' | 'damaged_secret'>> {
+    const box = await this.#secretBox(this.#database)
+    return isProblem(box) ? box : box.decrypt(stored, owner(name))
   }
 
   /** A new secrets key is made only while nothing was encrypted yet: later it would hide that the real one is lost. */
@@ -259,6 +278,11 @@ export class ControlDatabase {
 
 function noSuchKey(id: string): Problem<'no_such_key'> {
   return problem('no_such_key', `there is no key ${JSON.stringify(id)}: \`keys list\` shows the ids`)
+}
+
+function readEventTypes(stored: string | null): readonly string[] | undefined {
+  if (stored === null) return undefined
+  return stored === '' ? [] : stored.split(',')
 }
 
 function owner(name: WorkspaceName): string {

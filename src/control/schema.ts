@@ -1,6 +1,6 @@
 /**
  * The tables of the control database as the repository sees them. Only types that SQLite and Postgres keep alike are used:
- * text, and times as ISO 8601 text in UTC with milliseconds (drivers disagree on dates and on 64-bit integers).
+ * text, integers of 32 bits, and times as ISO 8601 text in UTC with milliseconds (drivers disagree on dates and on 64-bit integers).
  */
 import { type Kysely, sql } from 'kysely'
 import { type Migration, Migrator } from 'kysely/migration'
@@ -17,6 +17,8 @@ interface WorkspaceTable {
   /** Encrypted; see signing-secrets.ts. */
   signing_secret: string
   created_at: string
+  /** Event types of its own for `POST /events`, comma-separated; null: the contract's list; empty: any. */
+  event_types: string | null
 }
 
 interface KeyTable {
@@ -37,6 +39,12 @@ interface KeyTable {
   /** Id of the key that a rotation put in its place. */
   replaced_by: string | null
   last_used_at: string | null
+  /** Limits of its own; null: as configured. */
+  batch_events_max: number | null
+  body_bytes_max: number | null
+  /** Comma-separated; null: all. */
+  allowed_origins: string | null
+  signing: string
 }
 
 /** Every table of the control database. */
@@ -81,6 +89,21 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .addForeignKeyConstraint('keys_workspace', ['tenant_id', 'workspace_id'], 'workspaces', ['tenant_id', 'id'])
         .execute()
       await database.schema.createIndex('keys_by_workspace').on('keys').columns(['tenant_id', 'workspace_id']).execute()
+    },
+  },
+  '002_key_limits_origins_signing': {
+    async up(database) {
+      // One statement for each column: SQLite adds no more at a time.
+      const keys = () => database.schema.alterTable('keys')
+      await keys().addColumn('batch_events_max', 'integer').execute()
+      await keys().addColumn('body_bytes_max', 'integer').execute()
+      await keys().addColumn('allowed_origins', 'text').execute()
+      await keys()
+        .addColumn('signing', 'text', (column) =>
+          column.notNull().defaultTo('off').check(sql`signing in ('off', 'optional', 'required')`),
+        )
+        .execute()
+      await database.schema.alterTable('workspaces').addColumn('event_types', 'text').execute()
     },
   },
 }

@@ -52,6 +52,13 @@ describe('a known key', () => {
       kind: 'public',
       scopes: ['ingest'],
       tier: 'site',
+      eventsPerMinute: 1000,
+      batchEventsMax: undefined,
+      bodyBytesMax: undefined,
+      allowedOrigins: undefined,
+      signing: 'off',
+      signingSecret: undefined,
+      eventTypes: undefined,
     })
     expect(cache.authenticate(made.publicKey)).toBe(await first)
     expect(link.lookups).toBe(1)
