@@ -1,44 +1,92 @@
 /** The life of an event, from a checked key to durable on disk. Every protocol ends here. */
-import { type EventError, type EventWarning, Findings, type RequestFacts, readDraft } from './draft.ts'
+import type { Dedupe } from './dedupe/dedupe.ts'
+import { readDraft } from './draft.ts'
 import type { Event } from './event.ts'
+import { type EventError, type EventWarning, Findings, type RequestFacts } from './event-reading.ts'
+import type { Limits, RateState } from './limits/limits.ts'
+import type { CommitOutcome } from './log/event-log.ts'
 import type { GroupCommit } from './log/group-commit.ts'
 import { type Rejection, reject } from './rejection.ts'
+
+/** Makes the canonical event of a client's value; undefined when it is refused, `findings` says why. */
+export type EventReader = (value: unknown, index: number, facts: RequestFacts, findings: Findings) => Event | undefined
 
 /** The events of one request as a protocol parsed them. */
 export interface Drafts {
   readonly values: readonly unknown[]
+  /** How one is read; left out: as the canonical protocol has it. */
+  readonly read?: EventReader
   /** Parses the same text again without losing the digits of integers beyond 2^53. */
   readonly parseExactly?: () => readonly unknown[]
 }
 
-/** What became of the events of one request. */
-export interface Receipt {
+/** What became of the events of one request, in numbers and words. */
+export interface Summary {
+  /** Events that are durable now, copies of earlier ones included. */
   readonly accepted: number
   readonly rejected: number
   readonly errors: readonly EventError[]
   readonly warnings: readonly EventWarning[]
+  /** Where the key stands after it; undefined: the key has no limit. */
+  readonly rate: RateState | undefined
+}
+
+export interface Receipt extends Summary {
+  /** The events that are durable, in the order of the request. */
+  readonly events: readonly Event[]
+}
+
+export interface PipelineOptions {
+  readonly limits: Limits
+  readonly dedupe: Dedupe
+  readonly groupCommit: GroupCommit
 }
 
 export class Pipeline {
+  private readonly limits: Limits
+  private readonly dedupe: Dedupe
   private readonly groupCommit: GroupCommit
-  /** Events since start, by what became of them. */
-  readonly totals = { accepted: 0, rejected: 0 }
+  /** Events since start, by what became of them; duplicates are among the accepted. */
+  readonly totals = { accepted: 0, duplicates: 0, rejected: 0, rateLimited: 0 }
 
-  constructor(groupCommit: GroupCommit) {
-    this.groupCommit = groupCommit
+  constructor(options: PipelineOptions) {
+    this.limits = options.limits
+    this.dedupe = options.dedupe
+    this.groupCommit = options.groupCommit
   }
 
   /** Resolves when the good ones among the events are durable. */
   async accept(facts: RequestFacts, drafts: Drafts): Promise<Receipt | Rejection> {
-    const { events, findings } = validate(facts, drafts)
-    this.totals.rejected += findings.errors.length
-    if (events.length > 0) {
-      const outcome = await this.groupCommit.append(events)
-      if (outcome !== 'durable') return reject('overloaded', OUTCOME_MESSAGES[outcome])
-      this.totals.accepted += events.length
+    const asked = this.limits.take(facts.key, drafts.values.length)
+    const rate = asked instanceof Promise ? await asked : asked
+    if (rate?.taken === false) {
+      this.totals.rateLimited += drafts.values.length
+      return reject('rate_limited', `the key may send ${rate.limit} events a minute`, { rate })
     }
+    const { events, findings } = read(facts, drafts)
+    const outcome = await this.store(events)
+    if (outcome !== 'durable') return reject('overloaded', OUTCOME_MESSAGES[outcome], { rate })
     const { errors, warnings } = findings
-    return { accepted: events.length, rejected: errors.length, errors, warnings }
+    this.totals.accepted += events.length
+    this.totals.rejected += errors.length
+    return { accepted: events.length, rejected: errors.length, errors, warnings, events, rate }
+  }
+
+  /** Makes every event durable that is not already; one that another request is committing is waited for. */
+  private async store(events: readonly Event[]): Promise<CommitOutcome> {
+    let undecided = events
+    while (undecided.length > 0) {
+      const asked = this.dedupe.reserve(undecided)
+      const reservation = asked instanceof Promise ? await asked : asked
+      const { fresh, duplicates, pending } = reservation
+      const outcome = fresh.length === 0 ? 'durable' : await this.groupCommit.append(fresh)
+      reservation.settle(outcome === 'durable')
+      if (outcome !== 'durable') return outcome
+      this.totals.duplicates += duplicates
+      await Promise.all(pending.map((copy) => copy.settled))
+      undecided = pending.map((copy) => copy.event)
+    }
+    return 'durable'
   }
 }
 
@@ -49,17 +97,17 @@ const OUTCOME_MESSAGES = {
   closed: 'the collector is shutting down',
 } as const
 
-function validate(facts: RequestFacts, drafts: Drafts): { events: Event[]; findings: Findings } {
-  const checked = validateValues(facts, drafts.values)
-  if (!checked.findings.imprecise || drafts.parseExactly === undefined) return checked
-  return validateValues(facts, drafts.parseExactly())
+function read(facts: RequestFacts, drafts: Drafts): { events: Event[]; findings: Findings } {
+  const found = readAll(facts, drafts.values, drafts.read)
+  if (!found.findings.imprecise || drafts.parseExactly === undefined) return found
+  return readAll(facts, drafts.parseExactly(), drafts.read)
 }
 
-function validateValues(facts: RequestFacts, values: readonly unknown[]) {
+function readAll(facts: RequestFacts, values: readonly unknown[], readOne: EventReader = readDraft) {
   const findings = new Findings()
   const events: Event[] = []
   for (let index = 0; index < values.length; index++) {
-    const event = readDraft(values[index], index, facts, findings)
+    const event = readOne(values[index], index, facts, findings)
     if (event !== undefined) events.push(event)
   }
   return { events, findings }

@@ -2,6 +2,7 @@
  * Every reason for which an event or a request is refused: one closed table, from the code to its HTTP status and whether the client may
  * try the same again. The code is also the label of metrics, the field of log lines and what tests assert.
  */
+import type { RateState } from './limits/limits.ts'
 
 export const REJECTIONS = {
   malformed_json: { status: 400, retryable: false },
@@ -13,6 +14,7 @@ export const REJECTIONS = {
   batch_too_large: { status: 413, retryable: false },
   payload_too_large: { status: 413, retryable: false },
   unsupported_encoding: { status: 415, retryable: false },
+  rate_limited: { status: 429, retryable: true },
   internal: { status: 500, retryable: true },
   overloaded: { status: 503, retryable: true },
 } as const
@@ -36,6 +38,8 @@ export interface Rejection {
   readonly details?: readonly Detail[]
   /** Events of this request that were stored before it was refused; only a streamed request has some. */
   readonly accepted?: number
+  /** Where the key stands, when it has a limit. */
+  readonly rate?: RateState | undefined
 }
 
 /** Seconds after which a client may try again what was refused for a passing reason. */

@@ -7,9 +7,11 @@ import { CommandFailure, orFail } from './cli/session.ts'
 import type { Config } from './config.ts'
 import { openControl } from './control/control-database.ts'
 import { firstWorkspace } from './control/first-workspace.ts'
+import { NO_DEDUPE } from './dedupe/dedupe.ts'
 import { listen } from './http/app.ts'
 import type { Edge } from './http/edge.ts'
 import { InFlightBytes } from './http/in-flight.ts'
+import { NO_LIMITS } from './limits/limits.ts'
 import type { EventLog } from './log/event-log.ts'
 import { GroupCommit } from './log/group-commit.ts'
 import { MemoryLog } from './log/memory-log.ts'
@@ -36,7 +38,7 @@ export async function serve(config: Config): Promise<void> {
   const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })
   const log = await openLog(config, logger)
   const groupCommit = new GroupCommit({ log, blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4) })
-  const pipeline = new Pipeline(groupCommit)
+  const pipeline = new Pipeline({ limits: NO_LIMITS, dedupe: NO_DEDUPE, groupCommit })
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
   const edge: Edge = {
     pipeline,

@@ -1,23 +1,48 @@
-/** Answers: JSON with the request's id, and the one shape of errors. */
+/** Answers: JSON with the request's id, the state of the rate limit, and the one shape of errors. */
+import type { RateState } from '../limits/limits.ts'
 import { REJECTIONS, RETRY_AFTER_SECONDS, type Rejection } from '../rejection.ts'
 
 /** An answer with a JSON body. */
-export function answer(status: number, requestId: string, body: string): Response {
-  return new Response(body, { status, headers: { 'content-type': 'application/json', 'x-request-id': requestId } })
+export function answer(status: number, requestId: string, body: string, rate?: RateState): Response {
+  return new Response(body, {
+    status,
+    headers: { 'content-type': 'application/json', 'x-request-id': requestId, ...rateHeaders(rate) },
+  })
 }
 
-/** `{"error": {code, message, details?, accepted?, request_id}}` with the status of its code. */
-export function refuse(rejection: Rejection, requestId: string, headers: Record<string, string> = {}): Response {
-  const { status, retryable } = REJECTIONS[rejection.rejection]
+/** The common shape of errors. */
+export function errorBody(rejection: Rejection, requestId: string): object {
   const { rejection: code, message, details, accepted } = rejection
-  const body = JSON.stringify({ error: { code, message, details, accepted, request_id: requestId } })
-  return new Response(body, {
+  return { error: { code, message, details, accepted, request_id: requestId } }
+}
+
+/** A refusal with the status of its code; `body` is what a protocol with words of its own says instead of the common shape. */
+export function refuse(
+  rejection: Rejection,
+  requestId: string,
+  headers: Record<string, string> = {},
+  body: object = errorBody(rejection, requestId),
+): Response {
+  const { status, retryable } = REJECTIONS[rejection.rejection]
+  const { rate } = rejection
+  const retryAfterSeconds = rate?.taken === false ? rate.retryAfterSeconds : RETRY_AFTER_SECONDS
+  return new Response(JSON.stringify(body), {
     status,
     headers: {
       'content-type': 'application/json',
       'x-request-id': requestId,
-      ...(retryable ? { 'retry-after': String(RETRY_AFTER_SECONDS) } : {}),
+      ...rateHeaders(rate),
+      ...(retryable ? { 'retry-after': String(retryAfterSeconds) } : {}),
       ...headers,
     },
   })
+}
+
+function rateHeaders(rate: RateState | undefined): Record<string, string> | undefined {
+  if (rate === undefined) return undefined
+  return {
+    'x-ratelimit-limit': String(rate.limit),
+    'x-ratelimit-remaining': String(rate.remaining),
+    'x-ratelimit-reset': String(rate.resetSeconds),
+  }
 }

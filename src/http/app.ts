@@ -1,9 +1,10 @@
 /** The HTTP server: which path leads where. */
 import { Elysia } from 'elysia'
-import { EVENTS_PATH, EVENTS_PROTOCOL } from '../protocols/events.ts'
+import { FRONT_DOORS, type FrontDoor } from '../protocols/front-doors.ts'
 import { reject } from '../rejection.ts'
 import { refuse } from './answer.ts'
-import { type Edge, type Protocol, receive } from './edge.ts'
+import { preflight } from './cors.ts'
+import { type Edge, receive } from './edge.ts'
 import { requestId } from './request-id.ts'
 import { type Service, serviceRoutes } from './service.ts'
 
@@ -32,7 +33,7 @@ export function listen(edge: Edge, service: Service, options: HttpOptions): Http
     },
   })
     .use(serviceRoutes(service))
-    .use(door(edge, EVENTS_PATH, EVENTS_PROTOCOL))
+    .use(frontDoors(edge))
     .onError(({ code, error, request, path }) => {
       const id = requestId(request.headers.get('x-request-id'))
       // Not by way of `new URL`: with some Host headers the request's URL is none.
@@ -56,20 +57,28 @@ export function listen(edge: Edge, service: Service, options: HttpOptions): Http
   }
 }
 
-/** A path that takes events by POST. */
-function door(edge: Edge, path: string, protocol: Protocol) {
-  return new Elysia()
-    .post(path, ({ request, server }) => receive(edge, protocol, request, server?.requestIP(request)?.address), {
-      parse: 'none',
-    })
-    .all(
+/** All front doors; at their paths, other methods are told which there are. */
+function frontDoors(edge: Edge) {
+  const app = new Elysia()
+  const methodsByPath = new Map<string, FrontDoor['method'][]>()
+  for (const { method, path, door } of FRONT_DOORS) {
+    app.route(
+      method,
       path,
-      ({ request }) => {
-        const id = requestId(request.headers.get('x-request-id'))
-        return refuse(reject('method_not_allowed', `${request.method} is not for ${path}, POST is`), id, {
-          allow: 'POST',
-        })
-      },
+      ({ request, server }) => receive(edge, door, request, server?.requestIP(request)?.address),
       { parse: 'none' },
     )
+    methodsByPath.set(path, [...(methodsByPath.get(path) ?? []), method])
+  }
+  for (const [path, methods] of methodsByPath) {
+    const allow = [...methods, 'OPTIONS'].join(', ')
+    app.all(path, ({ request }) => otherMethod(request, allow), { parse: 'none' })
+  }
+  return app
+}
+
+function otherMethod(request: Request, allow: string): Response {
+  if (request.method === 'OPTIONS') return preflight(request, allow)
+  const message = `${request.method} is not for this path, but ${allow}`
+  return refuse(reject('method_not_allowed', message), requestId(request.headers.get('x-request-id')), { allow })
 }

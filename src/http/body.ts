@@ -8,6 +8,15 @@ import type { InFlightBytes } from './in-flight.ts'
 export interface Body {
   readonly text: string
   readonly heldBytes: number
+  /** As it came over the wire, when that was asked for. */
+  readonly raw?: Uint8Array
+}
+
+export interface BodyOptions {
+  /** Limit on the body, before and after decompression. */
+  readonly bytesMax: number
+  /** Keep the bytes as they came, for a signature over them. */
+  readonly keepRaw: boolean
 }
 
 /** A body up to this size is read whole, which is the fastest. Of a larger one, and of one of unknown size, what has come takes room. */
@@ -19,14 +28,16 @@ const WHOLE_BYTES_MAX = 64 * 1024
  */
 const ROOM_AHEAD_BYTES_MAX = 4 * 1024
 
-/** @param bytesMax limit on the body, before and after decompression */
-export function readBody(request: Request, bytesMax: number, inFlight: InFlightBytes): Promise<Body | Rejection> {
+/** Reads a body to its end; what is wrong with it comes back as a rejection. */
+export function readBody(request: Request, options: BodyOptions, inFlight: InFlightBytes): Promise<Body | Rejection> {
+  const { bytesMax } = options
   const { headers } = request
   const encoding = headers.get('content-encoding')
   const length = headers.get('content-length')
   const lengthBytes = length === null ? Number.POSITIVE_INFINITY : Number(length)
-  if (encoding === null && lengthBytes <= WHOLE_BYTES_MAX) return readText(request, lengthBytes, bytesMax, inFlight)
-  return readEncoded(request, encodingOf(encoding), lengthBytes, bytesMax, inFlight)
+  if (encoding === null && lengthBytes <= WHOLE_BYTES_MAX && !options.keepRaw)
+    return readText(request, lengthBytes, bytesMax, inFlight)
+  return readEncoded(request, encodingOf(encoding), lengthBytes, options, inFlight)
 }
 
 /** The usual body, plain and not large. Bun decodes it three times as fast as a body read as bytes. */
@@ -64,7 +75,7 @@ async function readEncoded(
   request: Request,
   encoding: Encoding | undefined | Rejection,
   lengthBytes: number,
-  bytesMax: number,
+  { bytesMax, keepRaw }: BodyOptions,
   inFlight: InFlightBytes,
 ): Promise<Body | Rejection> {
   if (isRejection(encoding)) return encoding
@@ -86,7 +97,7 @@ async function readEncoded(
     heldBytes += more
   }
   const text = decodeUtf8(bytes)
-  if (text !== undefined) return { text, heldBytes }
+  if (text !== undefined) return keepRaw ? { text, heldBytes, raw: raw.bytes } : { text, heldBytes }
   inFlight.release(heldBytes)
   return notUtf8()
 }

@@ -1,12 +1,15 @@
-/** What the front doors stand on, and the way of every request up to its protocol: id, key, scope. */
+/** What the front doors stand on, and what all of them do with a request: id, key, origin, scope. */
 import { anonymize, NO_ADDRESS, parseAddress } from '../address.ts'
 import type { Authenticated, KeyCache, KeyRefusal } from '../auth/key-cache.ts'
-import { presentedKey } from '../auth/presented-key.ts'
-import { type RequestFacts, SCHEMA_VERSION_CHARS_MAX } from '../draft.ts'
+import { mayUse } from '../auth/origins.ts'
+import type { Scope } from '../control/grants.ts'
+import { SCHEMA_VERSION_CHARS_MAX } from '../draft.ts'
+import type { RequestFacts } from '../event-reading.ts'
 import type { Pipeline } from '../pipeline.ts'
 import { isRejection, type Rejection, reject } from '../rejection.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { refuse } from './answer.ts'
+import { allowOrigin } from './cors.ts'
 import type { InFlightBytes } from './in-flight.ts'
 import { requestId } from './request-id.ts'
 
@@ -18,6 +21,12 @@ export interface Edge {
     readonly batchEventsMax: number
     readonly bodyBytesMax: number
     readonly ndjsonBytesMax: number
+    readonly eventsApiBatchMax: number
+    readonly segmentApi: {
+      readonly batchEventsMax: number
+      readonly bodyBytesMax: number
+      readonly eventBytesMax: number
+    }
   }
   /** Take the client's address from `X-Forwarded-For`. */
   readonly trustProxy: boolean
@@ -26,66 +35,85 @@ export interface Edge {
   readonly logger: Logger
 }
 
-function longSchemaVersion(given: string): Rejection {
-  return reject(
-    'invalid_event',
-    `X-Event-Schema-Version may have ${SCHEMA_VERSION_CHARS_MAX} characters, it has ${given.length}`,
-  )
+/** A request at a front door. */
+export interface Visit {
+  readonly edge: Edge
+  /** What the front door is called in the column `protocol`. */
+  readonly protocol: string
+  readonly request: Request
+  readonly requestId: string
+  /** Where the connection comes from. */
+  readonly peerAddress: string | undefined
 }
 
-/** A front door: what it is called in the column `protocol`, and what it does with a request of a checked key. */
-export interface Protocol {
+/** A front door: what it is called in the column `protocol`, and what it does with a request. */
+export interface Door {
   readonly name: string
-  receive(edge: Edge, request: Request, facts: RequestFacts, requestId: string): Promise<Response>
+  receive(visit: Visit): Promise<Response>
+  /** The words of a refusal, where they are not the common ones. */
+  readonly wordRefusal?: ((rejection: Rejection) => object) | undefined
 }
 
-/**
- * Leads a request to a protocol that takes events. Never throws.
- * @param peerAddress where the connection comes from
- */
+/** A request whose key is good. */
+export interface RequestContext extends RequestFacts {
+  readonly edge: Edge
+  readonly requestId: string
+}
+
+/** Leads a request to its front door. Never throws. */
 export async function receive(
   edge: Edge,
-  protocol: Protocol,
+  door: Door,
   request: Request,
   peerAddress: string | undefined,
 ): Promise<Response> {
-  const { headers } = request
-  const id = requestId(headers.get('x-request-id'))
+  const id = requestId(request.headers.get('x-request-id'))
+  let response: Response
   try {
-    const found = authenticate(edge, request)
-    const key = found instanceof Promise ? await found : found
-    if (isRejection(key)) return refuse(key, id)
-    const schemaVersion = headers.get('x-event-schema-version') ?? '1'
-    if (schemaVersion.length > SCHEMA_VERSION_CHARS_MAX) return refuse(longSchemaVersion(schemaVersion), id)
-    const facts: RequestFacts = {
-      tenantId: key.tenantId,
-      workspaceId: key.workspaceId,
-      protocol: protocol.name,
-      receivedAt: Date.now(),
-      ip: clientAddress(edge, headers, peerAddress),
-      anonymizeIp: edge.anonymizeIp,
-      userAgent: headers.get('user-agent') ?? '',
-      schemaVersion,
-    }
-    return await protocol.receive(edge, request, facts, id)
+    response = await door.receive({ edge, protocol: door.name, request, requestId: id, peerAddress })
   } catch (error) {
-    edge.logger.error({ err: error, requestId: id, protocol: protocol.name }, 'a request failed: this is a bug')
-    return refuse(reject('internal', 'something went wrong here, it is not your request'), id)
+    edge.logger.error({ err: error, requestId: id, protocol: door.name }, 'a request failed: this is a bug')
+    const rejection = reject('internal', 'something went wrong here, it is not your request')
+    response = refuse(rejection, id, {}, door.wordRefusal?.(rejection))
+  }
+  const origin = request.headers.get('origin')
+  if (origin !== null) allowOrigin(response.headers, origin)
+  return response
+}
+
+/** Checks the key that a request presents, and whether it may do this from here. */
+export async function admit(
+  visit: Visit,
+  presented: string | undefined,
+  scope: Scope = 'ingest',
+): Promise<RequestContext | Rejection> {
+  const { edge, request } = visit
+  const { headers } = request
+  if (presented === undefined)
+    return reject('unauthorized', 'no API key: send it as `API-Key: <key>` or `Authorization: Bearer <key>`')
+  const found = edge.keys.authenticate(presented)
+  const key = checkKey(found instanceof Promise ? await found : found, headers.get('origin'), scope)
+  if (isRejection(key)) return key
+  const schemaVersion = headers.get('x-event-schema-version') ?? '1'
+  if (schemaVersion.length > SCHEMA_VERSION_CHARS_MAX) return longSchemaVersion(schemaVersion)
+  return {
+    edge,
+    requestId: visit.requestId,
+    key,
+    protocol: visit.protocol,
+    receivedAt: Date.now(),
+    ip: clientAddress(edge, headers, visit.peerAddress),
+    anonymizeIp: edge.anonymizeIp,
+    userAgent: headers.get('user-agent') ?? '',
+    schemaVersion,
   }
 }
 
-function authenticate(edge: Edge, request: Request): Authenticated | Rejection | Promise<Authenticated | Rejection> {
-  const presented = presentedKey(request.headers)
-  if (presented === undefined)
-    return reject('unauthorized', 'no API key: send it as `API-Key: <key>` or `Authorization: Bearer <key>`')
-  const known = edge.keys.authenticate(presented)
-  return known instanceof Promise ? known.then(checkScope) : checkScope(known)
-}
-
-function checkScope(key: Authenticated | KeyRefusal): Authenticated | Rejection {
+function checkKey(key: Authenticated | KeyRefusal, origin: string | null, scope: Scope): Authenticated | Rejection {
   if (key === 'unavailable') return reject('overloaded', 'the key cannot be checked at the moment')
   if (typeof key === 'string') return reject('unauthorized', KEY_MESSAGES[key])
-  if (!key.scopes.includes('ingest')) return reject('forbidden', 'the key lacks the scope ingest')
+  if (!key.scopes.includes(scope)) return reject('forbidden', `the key lacks the scope ${scope}`)
+  if (origin !== null && !mayUse(key, origin)) return reject('forbidden', `the key is not for pages of ${origin}`)
   return key
 }
 
@@ -94,6 +122,13 @@ const KEY_MESSAGES = {
   revoked: 'the API key was revoked',
   expired: 'the API key has expired',
 } as const
+
+function longSchemaVersion(given: string): Rejection {
+  return reject(
+    'invalid_event',
+    `X-Event-Schema-Version may have ${SCHEMA_VERSION_CHARS_MAX} characters, it has ${given.length}`,
+  )
+}
 
 /** The client's address; behind a trusted proxy the last entry of `X-Forwarded-For`, which that proxy has written. */
 function clientAddress(edge: Edge, headers: Headers, peerAddress: string | undefined): Uint8Array {

@@ -5,16 +5,21 @@
  * A line that is not acceptable is counted and told (the first ones), the others go on. When the log refuses a batch, the answer is its
  * error, with the number of events that had been accepted before.
  */
-import type { EventError, EventWarning, RequestFacts } from '../draft.ts'
-import { refuse } from '../http/answer.ts'
-import { decodeUtf8, incomplete, noRoom } from '../http/body.ts'
+import { Readable } from 'node:stream'
+import { presentedKey } from '../auth/presented-key.ts'
+import type { EventError, EventWarning } from '../event-reading.ts'
+import { answer, refuse } from '../http/answer.ts'
+import { decodeUtf8, incomplete, noRoom, readBody } from '../http/body.ts'
 import { decompressStream, encodingOf, tooLarge } from '../http/decompression.ts'
-import type { Edge } from '../http/edge.ts'
+import { admit, type Edge, type RequestContext, type Visit } from '../http/edge.ts'
+import { nothingAcceptable } from '../http/json-door.ts'
+import { isSigned, verify } from '../http/signed.ts'
 import { parseJson, parseJsonExactly } from '../json.ts'
 import { ByteBuffer } from '../native/byte-buffer.ts'
-import type { Receipt } from '../pipeline.ts'
-import { isRejection, type Rejection, reject } from '../rejection.ts'
-import { acknowledge } from './events.ts'
+import type { RateState } from '../limits/limits.ts'
+import type { Receipt, Summary } from '../pipeline.ts'
+import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
+import { receiptBody } from './receipt-body.ts'
 
 /** Lines gathered before they are taken as one batch, in bytes. */
 const BATCH_BYTES = 256 * 1024
@@ -27,23 +32,55 @@ const FINDINGS_MAX = 100
 
 const NEWLINE = 0x0a
 
-export async function receiveNdjson(
-  edge: Edge,
-  request: Request,
-  facts: RequestFacts,
-  requestId: string,
-): Promise<Response> {
-  const encoding = encodingOf(request.headers.get('content-encoding'))
-  if (isRejection(encoding)) return refuse(encoding, requestId)
-  const lengthBytes = Number(request.headers.get('content-length'))
-  if (lengthBytes > edge.limits.ndjsonBytesMax)
-    return refuse(tooLarge(edge.limits.ndjsonBytesMax, lengthBytes), requestId)
-  if (request.body === null) return refuse(incomplete(), requestId)
-  const source = encoding === undefined ? request.body : decompressStream(encoding, request.body)
-  const upload = new Upload(edge, facts)
-  const refused = await upload.read(source)
+export async function receiveNdjson(visit: Visit): Promise<Response> {
+  const { request, requestId } = visit
+  const context = await admit(visit, presentedKey(request.headers))
+  if (isRejection(context)) return refuse(context, requestId)
+  const opened =
+    isSigned(request) || context.key.signing === 'required' ? await readSigned(visit, context) : openStream(visit)
+  if (isRejection(opened)) return refuse(opened, requestId)
+  const upload = new Upload(context)
+  const refused = await upload.read(opened.source)
+  opened.close(refused)
   if (refused !== undefined) return refuse({ ...refused, accepted: upload.accepted }, requestId)
-  return acknowledge(upload.receipt(), requestId)
+  const receipt = upload.receipt()
+  if (receipt.accepted === 0) return refuse(nothingAcceptable(receipt), requestId)
+  return answer(201, requestId, receiptBody(receipt), receipt.rate)
+}
+
+/** A body to be read, and what is to be done at its end. */
+interface OpenBody {
+  readonly source: AsyncIterable<Uint8Array>
+  close(refused: Rejection | undefined): void
+}
+
+function openStream({ edge, request }: Visit): OpenBody | Rejection {
+  const encoding = encodingOf(request.headers.get('content-encoding'))
+  if (isRejection(encoding)) return encoding
+  const lengthBytes = Number(request.headers.get('content-length'))
+  if (lengthBytes > edge.limits.ndjsonBytesMax) return tooLarge(edge.limits.ndjsonBytesMax, lengthBytes)
+  if (request.body === null) return incomplete()
+  const source = encoding === undefined ? request.body : decompressStream(encoding, request.body)
+  return { source, close: () => undefined }
+}
+
+/** A signed body cannot be used before its end was seen: it is read whole, within the limit of other bodies. */
+async function readSigned({ edge, request }: Visit, context: RequestContext): Promise<OpenBody | Rejection> {
+  const bytesMax = context.key.bodyBytesMax ?? edge.limits.bodyBytesMax
+  const body = await readBody(request, { bytesMax, keepRaw: true }, edge.inFlight)
+  if (isRejection(body)) return body
+  const signature = await verify(context, request, body.raw)
+  if (isRejection(signature)) {
+    edge.inFlight.release(body.heldBytes)
+    return signature
+  }
+  return {
+    source: Readable.from([Buffer.from(body.text)]),
+    close(refused) {
+      edge.inFlight.release(body.heldBytes)
+      if (refused !== undefined && REJECTIONS[refused.rejection].retryable) signature?.forget()
+    },
+  }
 }
 
 /** One request's lines on their way into the pipeline. */
@@ -57,12 +94,13 @@ class Upload {
   /** Bytes that are gathered and not yet in a batch; batches hold theirs until they are committed. */
   private heldBytes = 0
   private readonly waiting = new Set<Promise<void>>()
+  private rate: RateState | undefined
+  private readonly context: RequestContext
   private readonly edge: Edge
-  private readonly facts: RequestFacts
 
-  constructor(edge: Edge, facts: RequestFacts) {
-    this.edge = edge
-    this.facts = facts
+  constructor(context: RequestContext) {
+    this.context = context
+    this.edge = context.edge
   }
 
   /** Takes everything; gives why the rest was refused, if it was. */
@@ -168,7 +206,7 @@ class Upload {
       indexes.push(firstIndex + offset)
     }
     if (values.length === 0) return
-    const receipt = await this.edge.pipeline.accept(this.facts, {
+    const receipt = await this.edge.pipeline.accept(this.context, {
       values,
       parseExactly: () => good.map(parseJsonExactly),
     })
@@ -178,6 +216,7 @@ class Upload {
 
   private add(receipt: Receipt, indexes: readonly number[]): void {
     this.accepted += receipt.accepted
+    this.rate = receipt.rate
     for (const error of receipt.errors) this.reject({ ...error, index: indexes[error.index] ?? error.index })
     for (const warning of receipt.warnings) {
       if (this.warnings.length < FINDINGS_MAX)
@@ -190,8 +229,9 @@ class Upload {
     if (this.errors.length < FINDINGS_MAX) this.errors.push(error)
   }
 
-  receipt(): Receipt {
-    return { accepted: this.accepted, rejected: this.rejected, errors: this.errors, warnings: this.warnings }
+  receipt(): Summary {
+    const { accepted, rejected, errors, warnings, rate } = this
+    return { accepted, rejected, errors, warnings, rate }
   }
 }
 

@@ -1,0 +1,99 @@
+/**
+ * The way of every protocol whose request is one JSON body: key, body, signature, parse, pipeline, answer. A protocol says where its key
+ * and its events are, how one is read, and in which words it answers.
+ */
+import { presentedKey } from '../auth/presented-key.ts'
+import { parseJson, parseJsonExactly } from '../json.ts'
+import type { Drafts, Receipt, Summary } from '../pipeline.ts'
+import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
+import { answer, refuse } from './answer.ts'
+import { readBody } from './body.ts'
+import { tooLarge } from './decompression.ts'
+import { admit, type Door, type Edge, type RequestContext, type Visit } from './edge.ts'
+import { isSigned, verify } from './signed.ts'
+
+export interface JsonProtocol {
+  /** In the column `protocol`. */
+  readonly name: string
+  /** What a request may bring; a key's own limits go before these. */
+  limits(edge: Edge): { readonly bodyBytesMax: number; readonly batchEventsMax: number }
+  /** The key, when the headers have none; from the query, or from the body where that is given. */
+  keyIn?(url: string, body: unknown): string | undefined
+  /** The events of the body and how one is read, or why it is none of this protocol. Called again when digits would be lost. */
+  open(body: unknown, context: RequestContext): Pick<Drafts, 'values' | 'read'> | Rejection
+  /** The answer to a request of which at least one event was accepted. */
+  acknowledge(receipt: Receipt): { readonly status: number; readonly body: string }
+  /** The words of a refusal; without it the common ones. */
+  readonly wordRefusal?: (rejection: Rejection) => object
+}
+
+/** A front door for the protocol. */
+export function jsonDoor(protocol: JsonProtocol): Door {
+  return {
+    name: protocol.name,
+    wordRefusal: protocol.wordRefusal,
+    async receive(visit) {
+      const receipt = await take(visit, protocol)
+      const { requestId } = visit
+      if (isRejection(receipt)) return refuse(receipt, requestId, {}, protocol.wordRefusal?.(receipt))
+      const { status, body } = protocol.acknowledge(receipt)
+      return answer(status, requestId, body, receipt.rate)
+    },
+  }
+}
+
+/** Everything up to durable on disk. A key that is in the body is checked when that has come, others before. */
+async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rejection> {
+  const { edge, request } = visit
+  const presented = presentedKey(request.headers) ?? protocol.keyIn?.(request.url, undefined)
+  const isKeyAwaited = presented === undefined && protocol.keyIn !== undefined
+  const early = isKeyAwaited ? undefined : await admit(visit, presented)
+  if (isRejection(early)) return early
+  const { bodyBytesMax } = protocol.limits(edge)
+  const bytesMax = early?.key.bodyBytesMax ?? bodyBytesMax
+  const body = await readBody(request, { bytesMax, keepRaw: isSigned(request) }, edge.inFlight)
+  if (isRejection(body)) return body
+  try {
+    const parsed = parseJson(body.text)
+    if ('malformed' in parsed) return reject('malformed_json', parsed.malformed)
+    const context = early ?? (await admit(visit, protocol.keyIn?.(request.url, parsed.value)))
+    if (isRejection(context)) return context
+    const ownBytesMax = context.key.bodyBytesMax ?? bodyBytesMax
+    if (early === undefined && body.text.length > ownBytesMax) return tooLarge(ownBytesMax, body.text.length)
+    const signature = await verify(context, request, body.raw)
+    if (isRejection(signature)) return signature
+    const receipt = await accept(context, protocol, parsed.value, body.text)
+    if (isRejection(receipt) && REJECTIONS[receipt.rejection].retryable) signature?.forget()
+    return receipt
+  } finally {
+    edge.inFlight.release(body.heldBytes)
+  }
+}
+
+async function accept(
+  context: RequestContext,
+  protocol: JsonProtocol,
+  body: unknown,
+  text: string,
+): Promise<Receipt | Rejection> {
+  const drafts = protocol.open(body, context)
+  if (isRejection(drafts)) return drafts
+  const batchEventsMax = context.key.batchEventsMax ?? protocol.limits(context.edge).batchEventsMax
+  const { length } = drafts.values
+  if (length > batchEventsMax)
+    return reject('batch_too_large', `a batch may have ${batchEventsMax} events, this one has ${length}`)
+  const receipt = await context.edge.pipeline.accept(context, {
+    ...drafts,
+    parseExactly() {
+      const exact = protocol.open(parseJsonExactly(text), context)
+      return isRejection(exact) ? [] : exact.values
+    },
+  })
+  return isRejection(receipt) || receipt.accepted > 0 ? receipt : nothingAcceptable(receipt)
+}
+
+/** What of a receipt without accepted events is told as a refusal. */
+export function nothingAcceptable({ errors, rate }: Summary): Rejection {
+  const details = errors.map(({ index, path, message }) => ({ index, path, message }))
+  return reject('invalid_event', 'no event of the request was acceptable', { details, rate })
+}
