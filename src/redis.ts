@@ -151,7 +151,7 @@ class RedisClient implements Redis {
       }
       // When it was this process that was busy, the answer has come and is read before these are run.
       const timer = setTimeout(() => setImmediate(() => setImmediate(late)), timeoutMs)
-      send(client).then(
+      Promise.try(() => send(client)).then(
         (reply) => settle(reply as RedisReply),
         (error: unknown) => {
           if (answered) return
