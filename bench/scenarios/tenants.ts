@@ -1,4 +1,4 @@
-import { openControl } from '../../src/control/control-database.ts'
+import { openControl } from '../../src/control/open-control.ts'
 import { isProblem } from '../../src/problem.ts'
 import { compare } from '../measure/ratio.ts'
 import type { Scenario } from '../scenario.ts'

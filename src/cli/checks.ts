@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs
 import { dirname, resolve } from 'node:path'
 import { formatBytes } from '../bytes.ts'
 import type { Config } from '../config.ts'
-import { openControl } from '../control/control-database.ts'
+import { openControl } from '../control/open-control.ts'
 import { isProblem, reasonOf } from '../problem.ts'
 import { httpAddress } from './banner.ts'
 

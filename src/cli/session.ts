@@ -23,7 +23,7 @@ export async function withControl<Result>(
   work: (control: ControlDatabase, config: Config) => Promise<Result>,
 ): Promise<Result> {
   const config = configOrFail()
-  const { openControl } = await import('../control/control-database.ts')
+  const { openControl } = await import('../control/open-control.ts')
   const control = orFail(await openControl(config))
   try {
     return await work(control, config)

@@ -1,9 +1,6 @@
 /** Tenants, their workspaces and keys. Standard SQL through Kysely; what is particular to a database is in its dialect. */
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { Kysely, type Transaction } from 'kysely'
-import { isProblem, type Problem, problem, reasonOf } from '../problem.ts'
-import { checkName } from './grants.ts'
+import { type Kysely, sql, type Transaction } from 'kysely'
+import { isProblem, type Problem, problem } from '../problem.ts'
 import {
   type FoundKey,
   identity,
@@ -14,22 +11,19 @@ import {
   type NewKey,
   prepareKey,
   toRecord,
-  type WorkspaceName,
 } from './key-record.ts'
 import { generateKey, generateSigningSecret } from './keys.ts'
-import { readIfThere } from './private-file.ts'
-import { type ControlTables, migrateControl } from './schema.ts'
-import { createSecretBox, readOrCreateSecretsKey, type SecretBox } from './signing-secrets.ts'
-import { openSqlite } from './sqlite.ts'
-
-/** Where the control data lies. */
-export interface ControlOptions {
-  readonly dataDir: string
-  /** 64 hexadecimal digits; without it the key is in DATA_DIR/secret.key. */
-  readonly signingSecretsKey?: string
-  /** Milliseconds to wait for another process that is writing; this thread stands still meanwhile. Default 5000. */
-  readonly busyTimeoutMs?: number
-}
+import type { ControlTables } from './schema.ts'
+import { openSecretBox, type SecretBox, type SecretsKeyOptions, type SecretsKeyProblem } from './signing-secrets.ts'
+import {
+  checkWorkspaceName,
+  prepareEventTypes,
+  readEventTypes,
+  toWorkspaceRecord,
+  type WorkspaceName,
+  type WorkspaceRecord,
+  type WorkspaceRequest,
+} from './workspace-record.ts'
 
 /** What a new workspace's owner needs; the keys and the secret cannot be shown again. */
 export interface Provisioned {
@@ -40,44 +34,36 @@ export interface Provisioned {
   readonly signingSecret: string
 }
 
-/**
- * Opens the control database and brings its tables up to date. A problem when the directory or the file cannot be used.
- */
-export async function openControl(options: ControlOptions): Promise<ControlDatabase | Problem<'control_unavailable'>> {
-  const path = join(options.dataDir, 'control.sqlite')
-  let database: Kysely<ControlTables> | undefined
-  try {
-    mkdirSync(options.dataDir, { recursive: true })
-    database = new Kysely<ControlTables>({ dialect: openSqlite(path, options.busyTimeoutMs ?? 5000) })
-    await migrateControl(database)
-    return new ControlDatabase(database, options)
-  } catch (error) {
-    await database?.destroy()
-    return problem('control_unavailable', `cannot use the control database ${path}: ${reasonOf(error)}`)
-  }
-}
+/** Last uses that one statement writes: two parameters each, of which SQLite takes 32,766. */
+const USES_PER_STATEMENT = 1000
 
 /** The operations on tenants, workspaces and keys. They throw only when the database fails. */
 export class ControlDatabase {
   readonly #database: Kysely<ControlTables>
-  readonly #options: ControlOptions
+  readonly #secretsKey: SecretsKeyOptions
 
-  /** Use openControl. */
-  constructor(database: Kysely<ControlTables>, options: ControlOptions) {
+  /** Use openControl (open-control.ts). */
+  constructor(database: Kysely<ControlTables>, secretsKey: SecretsKeyOptions) {
     this.#database = database
-    this.#options = options
+    this.#secretsKey = secretsKey
   }
 
   /** Makes a workspace, its tenant when that is new, a public and a secret key: all or nothing. */
   async provision(
-    request: WorkspaceName & { readonly tier?: string | undefined },
-  ): Promise<Provisioned | Problem<'invalid_name' | KeyRequestProblem | 'workspace_taken' | 'secrets_key_missing'>> {
+    request: WorkspaceRequest,
+  ): Promise<
+    | Provisioned
+    | Problem<'invalid_name' | 'invalid_event_types' | KeyRequestProblem | 'workspace_taken' | SecretsKeyProblem>
+  > {
     const { tenant, workspace } = request
-    const wrongName = checkName('tenant', tenant) ?? checkName('workspace', workspace)
+    const wrongName = checkWorkspaceName(request)
     if (wrongName !== undefined) return wrongName
-    const publicKey = prepareKey({ ...request, kind: 'public' })
+    const event_types = prepareEventTypes(request.eventTypes ?? 'default')
+    if (isProblem(event_types)) return event_types
+    const { tier } = request
+    const publicKey = prepareKey({ tenant, workspace, tier, kind: 'public' })
     if (isProblem(publicKey)) return publicKey
-    const secretKey = prepareKey({ ...request, kind: 'secret' })
+    const secretKey = prepareKey({ tenant, workspace, tier, kind: 'secret' })
     if (isProblem(secretKey)) return secretKey
     return this.#database.transaction().execute(async (transaction) => {
       const box = await this.#secretBox(transaction)
@@ -89,14 +75,10 @@ export class ControlDatabase {
         .values({ id: tenant, created_at })
         .onConflict((conflict) => conflict.doNothing())
         .execute()
+      const signing_secret = box.encrypt(signingSecret, owner(request))
       const made = await transaction
         .insertInto('workspaces')
-        .values({
-          tenant_id: tenant,
-          id: workspace,
-          signing_secret: box.encrypt(signingSecret, owner(request)),
-          created_at,
-        })
+        .values({ tenant_id: tenant, id: workspace, signing_secret, created_at, event_types })
         .onConflict((conflict) => conflict.doNothing())
         .returning('id')
         .executeTakeFirst()
@@ -114,6 +96,30 @@ export class ControlDatabase {
     })
   }
 
+  /** Changes a workspace; its running servers follow when they look up its keys again. */
+  async updateWorkspace(
+    request: WorkspaceName & { readonly eventTypes: string },
+  ): Promise<WorkspaceRecord | Problem<'no_such_workspace' | 'invalid_event_types'>> {
+    const event_types = prepareEventTypes(request.eventTypes)
+    if (isProblem(event_types)) return event_types
+    const row = await this.#database
+      .updateTable('workspaces')
+      .set({ event_types })
+      .where('tenant_id', '=', request.tenant)
+      .where('id', '=', request.workspace)
+      .returning(['tenant_id', 'id', 'created_at', 'event_types'])
+      .executeTakeFirst()
+    return row === undefined ? noSuchWorkspace(request) : toWorkspaceRecord(row)
+  }
+
+  /** All workspaces, or those of a tenant, oldest first. */
+  async listWorkspaces(filter: { readonly tenant?: string } = {}): Promise<readonly WorkspaceRecord[]> {
+    let query = this.#database.selectFrom('workspaces').select(['tenant_id', 'id', 'created_at', 'event_types'])
+    if (filter.tenant !== undefined) query = query.where('tenant_id', '=', filter.tenant)
+    const rows = await query.orderBy('created_at').orderBy('tenant_id').orderBy('id').execute()
+    return rows.map(toWorkspaceRecord)
+  }
+
   /** Makes one more key for a workspace. */
   async createKey(request: KeyRequest): Promise<NewKey | Problem<'no_such_workspace' | KeyRequestProblem>> {
     const prepared = prepareKey(request)
@@ -124,9 +130,7 @@ export class ControlDatabase {
       .where('tenant_id', '=', request.tenant)
       .where('id', '=', request.workspace)
       .executeTakeFirst()
-    if (found === undefined) {
-      return problem('no_such_workspace', `tenant ${request.tenant} has no workspace ${request.workspace}`)
-    }
+    if (found === undefined) return noSuchWorkspace(request)
     await this.#database.insertInto('keys').values(prepared.row).execute()
     return { key: prepared.key, record: toRecord(prepared.row) }
   }
@@ -197,24 +201,22 @@ export class ControlDatabase {
       .executeTakeFirst()
     if (row === undefined) return undefined
     const record = toRecord(row)
-    const signingSecret =
-      record.signing === 'off'
-        ? undefined
-        : await this.#decrypt(row.signing_secret, { tenant: row.tenant_id, workspace: row.workspace_id })
+    const name = { tenant: row.tenant_id, workspace: row.workspace_id }
+    const signingSecret = record.signing === 'off' ? undefined : this.#decrypt(row.signing_secret, name)
     return { ...record, eventTypes: readEventTypes(row.event_types), signingSecret }
   }
 
   /** Notes when keys were last used (by key id, milliseconds since 1970); an earlier time never replaces a later one. */
   async touchKeys(uses: ReadonlyMap<string, number>): Promise<void> {
+    const rows = [...uses].map(([id, usedAtMs]) => sql`(${id}, ${new Date(usedAtMs).toISOString()})`)
     await this.#database.transaction().execute(async (transaction) => {
-      for (const [id, usedAtMs] of uses) {
-        const last_used_at = new Date(usedAtMs).toISOString()
-        await transaction
-          .updateTable('keys')
-          .set({ last_used_at })
-          .where('id', '=', id)
-          .where((where) => where.or([where('last_used_at', 'is', null), where('last_used_at', '<', last_used_at)]))
-          .execute()
+      for (let first = 0; first < rows.length; first += USES_PER_STATEMENT) {
+        const values = sql.join(rows.slice(first, first + USES_PER_STATEMENT))
+        // Both databases name the columns of VALUES so.
+        await sql`
+          update keys set last_used_at = used.column2 from (values ${values}) as used
+          where keys.id = used.column1 and (keys.last_used_at is null or keys.last_used_at < used.column2)
+        `.execute(transaction)
       }
     })
   }
@@ -222,28 +224,21 @@ export class ControlDatabase {
   /** The secret a workspace's producers sign with. */
   async signingSecret(
     name: WorkspaceName,
-  ): Promise<string | Problem<'no_such_workspace' | 'secrets_key_missing' | 'wrong_secrets_key' | 'damaged_secret'>> {
+  ): Promise<string | Problem<'no_such_workspace' | SecretsKeyProblem | 'damaged_secret'>> {
     const row = await this.#database
       .selectFrom('workspaces')
       .select('signing_secret')
       .where('tenant_id', '=', name.tenant)
       .where('id', '=', name.workspace)
       .executeTakeFirst()
-    if (row === undefined)
-      return problem('no_such_workspace', `tenant ${name.tenant} has no workspace ${name.workspace}`)
-    return this.#decrypt(row.signing_secret, name)
+    return row === undefined ? noSuchWorkspace(name) : this.#decrypt(row.signing_secret, name)
   }
 
-  /** The names of all workspaces, oldest first. */
-  async listWorkspaces(): Promise<readonly WorkspaceName[]> {
-    const rows = await this.#database
-      .selectFrom('workspaces')
-      .select(['tenant_id', 'id'])
-      .orderBy('created_at')
-      .orderBy('tenant_id')
-      .orderBy('id')
-      .execute()
-    return rows.map((row) => ({ tenant: row.tenant_id, workspace: row.id }))
+  /** Why signed requests cannot be checked here: the key of the signing secrets is missing or another one. Undefined: all is well. */
+  async secretsProblem(): Promise<Problem | undefined> {
+    const [first] = await this.listWorkspaces()
+    const secret = first === undefined ? undefined : await this.signingSecret(first)
+    return isProblem(secret) ? secret : undefined
   }
 
   /** Ends the use of the database; operations fail from now on. */
@@ -251,28 +246,20 @@ export class ControlDatabase {
     await this.#database.destroy()
   }
 
-  async #decrypt(
-    stored: string,
-    name: WorkspaceName,
-  ): Promise<string | Problem<'secrets_key_missing' | 'wrong_secrets_key' | 'damaged_secret'>> {
-    const box = await this.#secretBox(this.#database)
+  #decrypt(stored: string, name: WorkspaceName): string | Problem<SecretsKeyProblem | 'damaged_secret'> {
+    const box = openSecretBox(this.#secretsKey, stored)
     return isProblem(box) ? box : box.decrypt(stored, owner(name))
   }
 
-  /** A new secrets key is made only while nothing was encrypted yet: later it would hide that the real one is lost. */
-  async #secretBox(
-    database: Kysely<ControlTables> | Transaction<ControlTables>,
-  ): Promise<SecretBox | Problem<'secrets_key_missing'>> {
-    if (this.#options.signingSecretsKey !== undefined) return createSecretBox(this.#options.signingSecretsKey)
-    const path = join(this.#options.dataDir, 'secret.key')
-    const used = await database.selectFrom('workspaces').select('id').limit(1).executeTakeFirst()
-    if (used !== undefined && readIfThere(path) === undefined) {
-      return problem(
-        'secrets_key_missing',
-        `${path} is missing: restore it, or set SIGNING_SECRETS_KEY as it was before`,
-      )
-    }
-    return createSecretBox(readOrCreateSecretsKey(path))
+  /** For a new secret: with the same key as those that are there. */
+  async #secretBox(transaction: Transaction<ControlTables>): Promise<SecretBox | Problem<SecretsKeyProblem>> {
+    const any = await transaction
+      .selectFrom('workspaces')
+      .select('signing_secret')
+      .orderBy('created_at')
+      .limit(1)
+      .executeTakeFirst()
+    return openSecretBox(this.#secretsKey, any?.signing_secret)
   }
 }
 
@@ -280,9 +267,8 @@ function noSuchKey(id: string): Problem<'no_such_key'> {
   return problem('no_such_key', `there is no key ${JSON.stringify(id)}: \`keys list\` shows the ids`)
 }
 
-function readEventTypes(stored: string | null): readonly string[] | undefined {
-  if (stored === null) return undefined
-  return stored === '' ? [] : stored.split(',')
+function noSuchWorkspace({ tenant, workspace }: WorkspaceName): Problem<'no_such_workspace'> {
+  return problem('no_such_workspace', `tenant ${tenant} has no workspace ${workspace}`)
 }
 
 function owner(name: WorkspaceName): string {

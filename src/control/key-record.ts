@@ -15,14 +15,9 @@ import {
 import { generateKey, generateKeyId, hashKey, type KeyKind, keyPrefix } from './keys.ts'
 import { parseOrigins } from './origins.ts'
 import type { ControlTables } from './schema.ts'
+import type { WorkspaceName } from './workspace-record.ts'
 
 type KeyRow = Selectable<ControlTables['keys']>
-
-/** A workspace by its names. */
-export interface WorkspaceName {
-  readonly tenant: string
-  readonly workspace: string
-}
 
 /** What a new key may be given, as its owner wrote it; `prepareKey` checks it. Lists are comma-separated. */
 export interface KeyRequest extends WorkspaceName {

@@ -1,7 +1,7 @@
 /**
- * Origins of web pages that may use a key, as a browser's `Origin` header writes them (RFC 6454 §6.1: `scheme://host[:port]`,
+ * Reads the origins of web pages that may use a key, as a browser's `Origin` header writes them (RFC 6454 §6.1: `scheme://host[:port]`,
  * lower case, without the scheme's usual port). `*.` in front of the host stands for one or more labels: `https://*.example.com` is
- * every subdomain of example.com, but not example.com itself.
+ * every subdomain of example.com, but not example.com itself. auth/origins.ts compares with them.
  */
 import { type Problem, problem } from '../problem.ts'
 
@@ -23,19 +23,6 @@ export function parseOrigins(text: string): readonly string[] | Problem<'invalid
     return problem('invalid_origin', `origins are ${origins.size}, but at most ${ORIGINS_MAX} are possible`)
   }
   return [...origins]
-}
-
-/** Whether a page of this origin, as its browser names it, is one of the allowed (which `parseOrigins` has read). */
-export function isAllowedOrigin(allowed: readonly string[], origin: string): boolean {
-  return allowed.some((pattern) => {
-    if (pattern === origin) return true
-    const star = pattern.indexOf('*')
-    if (star === -1) return false
-    const before = pattern.slice(0, star)
-    const after = pattern.slice(star + 1)
-    const label = origin.slice(before.length, origin.length - after.length)
-    return origin.startsWith(before) && origin.endsWith(after) && /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(label)
-  })
 }
 
 function readOrigin(given: string): string | undefined {

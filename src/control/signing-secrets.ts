@@ -7,7 +7,8 @@
  * copied to another workspace's row does not decrypt.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
-import { type Problem, problem } from '../problem.ts'
+import { join } from 'node:path'
+import { type Problem, problem, reasonOf } from '../problem.ts'
 import { createPrivateFile, readIfThere } from './private-file.ts'
 
 const NONCE_BYTES = 12
@@ -15,8 +16,20 @@ const TAG_BYTES = 16
 
 /** Encrypts and decrypts the signing secrets of workspaces. `owner` names the workspace and is part of the proof. */
 export interface SecretBox {
+  /** Tells keys apart without telling them. */
+  readonly keyId: string
   encrypt(secret: string, owner: string): string
   decrypt(stored: string, owner: string): string | Problem<'wrong_secrets_key' | 'damaged_secret'>
+}
+
+/** Why there is no key to decrypt signing secrets with, or not the right one. */
+export type SecretsKeyProblem = 'secrets_key_missing' | 'secrets_key_unusable' | 'wrong_secrets_key'
+
+/** Where the key comes from. */
+export interface SecretsKeyOptions {
+  readonly dataDir: string
+  /** 64 hexadecimal digits; without it the key is in DATA_DIR/secret.key. */
+  readonly signingSecretsKey?: string
 }
 
 /** `keyHex`: 64 hexadecimal digits. */
@@ -24,6 +37,7 @@ export function createSecretBox(keyHex: string): SecretBox {
   const key = Buffer.from(keyHex, 'hex')
   const keyId = createHash('sha256').update(key).digest('hex').slice(0, 8)
   return {
+    keyId,
     encrypt(secret, owner) {
       const nonce = randomBytes(NONCE_BYTES)
       const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(owner))
@@ -51,6 +65,35 @@ export function createSecretBox(keyHex: string): SecretBox {
       }
     },
   }
+}
+
+/**
+ * The box with the key of this installation. `stored` is any secret that was encrypted before, undefined when there is none yet:
+ * only then a key may be made, later that would hide that the real one is lost, or is on another machine.
+ */
+export function openSecretBox(
+  options: SecretsKeyOptions,
+  stored: string | undefined,
+): SecretBox | Problem<SecretsKeyProblem> {
+  const path = join(options.dataDir, 'secret.key')
+  const mend =
+    'set SIGNING_SECRETS_KEY as it was, or bring back DATA_DIR/secret.key; several collectors need the same key'
+  let keyHex = options.signingSecretsKey
+  try {
+    if (keyHex === undefined && stored !== undefined && readIfThere(path) === undefined)
+      return problem('secrets_key_missing', `signing secrets are encrypted and ${path} is missing: ${mend}`)
+    keyHex ??= readOrCreateSecretsKey(path)
+  } catch (error) {
+    return problem('secrets_key_unusable', reasonOf(error))
+  }
+  const box = createSecretBox(keyHex)
+  const storedKeyId = /^v1\.([0-9a-f]{8})\./.exec(stored ?? '')?.[1] ?? box.keyId
+  if (storedKeyId === box.keyId) return box
+  const given = options.signingSecretsKey === undefined ? path : 'SIGNING_SECRETS_KEY'
+  return problem(
+    'wrong_secrets_key',
+    `signing secrets are encrypted with key ${storedKeyId}, but ${given} is key ${box.keyId}: ${mend}`,
+  )
 }
 
 /** The key in the file, which is made (mode 0600) when it is missing. Throws when the file cannot be read, made or is no key. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { openControl } from '../../src/control/control-database.ts'
+import { openControl } from '../../src/control/open-control.ts'
 import { keyState } from '../../src/control/key-record.ts'
 import { hashKey } from '../../src/control/keys.ts'
 import { codeOf, good, openTestControl, provisionAcme, temporaryDataDir } from './control-fixture.ts'
@@ -68,7 +68,7 @@ describe('provisioning', () => {
 
   test('when many processes ask for the same new workspace at once, on a new directory, exactly one gets it', async () => {
     const dataDir = temporaryDataDir()
-    const module = join(import.meta.dir, '../../src/control/control-database.ts')
+    const module = join(import.meta.dir, '../../src/control/open-control.ts')
     const script = `
       import { openControl } from ${JSON.stringify(module)}
       const control = await openControl({ dataDir: ${JSON.stringify(dataDir)} })

@@ -2,8 +2,8 @@ import { afterAll } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type ControlDatabase, type ControlOptions, openControl } from '../../src/control/control-database.ts'
-import type { Provisioned } from '../../src/control/control-database.ts'
+import type { ControlDatabase, Provisioned } from '../../src/control/control-database.ts'
+import { type ControlOptions, openControl } from '../../src/control/open-control.ts'
 import { isProblem, type Problem } from '../../src/problem.ts'
 
 const directories: string[] = []
