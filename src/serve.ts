@@ -5,12 +5,13 @@ import { KeyCache } from './auth/key-cache.ts'
 import { banner } from './cli/banner.ts'
 import { CommandFailure, orFail } from './cli/session.ts'
 import type { Config } from './config.ts'
-import { openControl } from './control/control-database.ts'
+import { openControl } from './control/open-control.ts'
 import { firstWorkspace } from './control/first-workspace.ts'
 import { NO_DEDUPE } from './dedupe/dedupe.ts'
 import { listen } from './http/app.ts'
 import type { Edge } from './http/edge.ts'
 import { InFlightBytes } from './http/in-flight.ts'
+import { Streams } from './http/streams.ts'
 import { NO_LIMITS } from './limits/limits.ts'
 import type { EventLog } from './log/event-log.ts'
 import { GroupCommit } from './log/group-commit.ts'
@@ -27,6 +28,10 @@ const BLOCK_BYTES_MAX = 8 * 1024 * 1024
 
 /** How long a write of another process to the control database may hold up this one. */
 const CONTROL_BUSY_TIMEOUT_MS = 1000
+
+/** From this share of WAL_MAX_BYTES on, clients that can be slowed down are. */
+const LOG_FILLING = 0.9
+const LOG_LOOK_INTERVAL_MS = 50
 
 /** Runs the collector until SIGTERM or SIGINT. Throws `CommandFailure` when it cannot start. */
 export async function serve(config: Config): Promise<void> {
@@ -47,13 +52,15 @@ export async function serve(config: Config): Promise<void> {
     limits: config,
     trustProxy: config.trustProxy,
     anonymizeIp: config.anonymizeIp,
+    isLogFilling: isFilling(log),
     logger,
   }
+  const streams = new Streams()
   const sink = startSink({ config, log, logger })
-  const status = new Status({ version, log, groupCommit, pipeline, inFlight, sink, control })
+  const status = new Status({ version, log, groupCommit, pipeline, inFlight, streams, sink, control })
   keys.start()
   const server = await orExplain(`cannot listen on ${config.host}:${config.port} (HOST, PORT)`, () =>
-    listen(edge, status, config),
+    listen(edge, status, streams, config),
   )
   logger.info(
     { host: config.host, port: server.port, dataDir: config.dataDir, durability: config.durability },
@@ -83,6 +90,21 @@ export async function serve(config: Config): Promise<void> {
   await control.close()
   logger.info('stopped')
   if (reason instanceof Error) throw new CommandFailure(reason.message)
+}
+
+/** Whether the log has used up most of its room; looked at now and then, because many ask. */
+function isFilling(log: EventLog): () => boolean {
+  let isSo = false
+  let lookedAt = Number.NEGATIVE_INFINITY
+  return () => {
+    const now = performance.now()
+    if (now - lookedAt > LOG_LOOK_INTERVAL_MS) {
+      const { logBytes, logBytesMax } = log.stats()
+      isSo = logBytes > LOG_FILLING * logBytesMax
+      lookedAt = now
+    }
+    return isSo
+  }
 }
 
 /** In the log on disk it waits for the next start; in memory it is lost now. */

@@ -1,6 +1,7 @@
 /** What the collector says of itself at `/readyz`, `/health` and `/stats`. */
 import type { ControlDatabase } from './control/control-database.ts'
 import type { InFlightBytes } from './http/in-flight.ts'
+import type { Streams } from './http/streams.ts'
 import type { DependencyHealth, Health, Service } from './http/service.ts'
 import type { EventLog } from './log/event-log.ts'
 import type { GroupCommit } from './log/group-commit.ts'
@@ -15,6 +16,7 @@ export interface StatusOptions {
   readonly groupCommit: GroupCommit
   readonly pipeline: Pipeline
   readonly inFlight: InFlightBytes
+  readonly streams: Streams
   readonly sink: Sink
   readonly control: ControlDatabase
 }
@@ -64,13 +66,14 @@ export class Status implements Service {
 
   /** Counters only grow from the start of the process on; rates are for who asks twice. */
   stats(): object {
-    const { log, groupCommit, pipeline, inFlight, sink } = this.options
+    const { log, groupCommit, pipeline, inFlight, streams, sink } = this.options
     const { oldestUnflushedAt, lastError, ...logStats } = log.stats()
     return {
       uptime_seconds: Math.round(process.uptime()),
       events: { ...pipeline.totals },
       commits: { ...groupCommit.totals },
       bodies_in_flight_bytes: inFlight.heldBytes,
+      streams: streams.stats(),
       buffer: this.buffer(),
       log: { ...logStats, ...(lastError === undefined ? {} : { lastError }) },
       flush: sink.stats(),

@@ -5,8 +5,10 @@ import { reject } from '../rejection.ts'
 import { refuse } from './answer.ts'
 import { preflight } from './cors.ts'
 import { type Edge, receive } from './edge.ts'
+import { openStream, STREAM_PATH } from '../protocols/stream-handshake.ts'
 import { requestId } from './request-id.ts'
 import { type Service, serviceRoutes } from './service.ts'
+import { socketOptions, type Streams } from './streams.ts'
 
 export interface HttpServer {
   readonly port: number
@@ -24,8 +26,9 @@ export interface HttpOptions {
 const IDLE_TIMEOUT_SECONDS = 30
 
 /** Starts to listen. Throws when the address cannot be used. */
-export function listen(edge: Edge, service: Service, options: HttpOptions): HttpServer {
+export function listen(edge: Edge, service: Service, streams: Streams, options: HttpOptions): HttpServer {
   const app = new Elysia({
+    websocket: socketOptions(edge.limits.bodyBytesMax),
     serve: {
       idleTimeout: IDLE_TIMEOUT_SECONDS,
       maxRequestBodySize: Number.MAX_SAFE_INTEGER, // the doors have limits of their own, and words for them
@@ -34,6 +37,7 @@ export function listen(edge: Edge, service: Service, options: HttpOptions): Http
   })
     .use(serviceRoutes(service))
     .use(frontDoors(edge))
+    .get(STREAM_PATH, ({ request, server }) => server && openStream(edge, streams, request, server), { parse: 'none' })
     .onError(({ code, error, request, path }) => {
       const id = requestId(request.headers.get('x-request-id'))
       // Not by way of `new URL`: with some Host headers the request's URL is none.
@@ -51,7 +55,8 @@ export function listen(edge: Edge, service: Service, options: HttpOptions): Http
       const late = Promise.withResolvers<void>()
       // Cleared again: a timer that is left would keep the process alive until the deadline.
       const deadline = setTimeout(() => late.resolve(server.stop(true)), deadlineMs)
-      await Promise.race([server.stop(false), late.promise])
+      const stopped = server.stop(false)
+      await Promise.race([Promise.all([streams.close(), stopped]), late.promise])
       clearTimeout(deadline)
     },
   }

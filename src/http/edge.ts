@@ -32,6 +32,8 @@ export interface Edge {
   readonly trustProxy: boolean
   /** Cut addresses to their network. */
   readonly anonymizeIp: boolean
+  /** The log is nearly full: who can wait should. */
+  isLogFilling(): boolean
   readonly logger: Logger
 }
 
@@ -109,7 +111,12 @@ export async function admit(
   }
 }
 
-function checkKey(key: Authenticated | KeyRefusal, origin: string | null, scope: Scope): Authenticated | Rejection {
+/** Whether a key may do this from a page of this origin (null: not from a page). */
+export function checkKey(
+  key: Authenticated | KeyRefusal,
+  origin: string | null,
+  scope: Scope,
+): Authenticated | Rejection {
   if (key === 'unavailable') return reject('overloaded', 'the key cannot be checked at the moment')
   if (typeof key === 'string') return reject('unauthorized', KEY_MESSAGES[key])
   if (!key.scopes.includes(scope)) return reject('forbidden', `the key lacks the scope ${scope}`)

@@ -29,7 +29,8 @@ export const EVENTS_DOOR: Door = {
     NDJSON_TYPES.test(visit.request.headers.get('content-type') ?? '') ? receiveNdjson(visit) : json.receive(visit),
 }
 
-function eventsOf(value: unknown): readonly unknown[] | undefined {
+/** The array `events` of a body, if it has one. */
+export function eventsOf(value: unknown): readonly unknown[] | undefined {
   const events = typeof value === 'object' && value !== null && 'events' in value ? value.events : undefined
   return Array.isArray(events) ? events : undefined
 }

@@ -1,0 +1,215 @@
+/**
+ * `WS /v1/stream`: events over a WebSocket, acknowledged when they are durable.
+ *
+ *     client → [event, …]  or  {"events": [event, …], "seq": 7}
+ *     server → {"type": "ack", "seq": 7, "accepted": 2, "rejected": 0, "errors"?, "warnings"?}
+ *     server → {"type": "error", "seq": 7, "error": {"code", "message", "details"?, "request_id"}, "retry_after_ms"?}
+ *     server → {"type": "slow_down", "retry_after_ms": 1000}
+ *
+ * `slow_down` says that the socket is not read further until its backlog, or that of the log, has fallen: nothing that was sent is lost.
+ * A message that was answered by an error with `retry_after_ms`, or not at all because the connection broke, is to be sent again; events
+ * with an `event_id` are stored once. The key is checked with every message; one that is no good any more closes the socket (1008).
+ */
+import type { ServerWebSocket } from 'bun'
+import { errorBody } from '../http/answer.ts'
+import { decodeUtf8 } from '../http/body.ts'
+import { tooLarge } from '../http/decompression.ts'
+import { checkKey, type RequestContext } from '../http/edge.ts'
+import { nothingAcceptable } from '../http/json-door.ts'
+import type { Stream, Streams } from '../http/streams.ts'
+import { parseJson, parseJsonExactly } from '../json.ts'
+import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
+import { eventsOf } from './events.ts'
+import { receiptBody } from './receipt-body.ts'
+
+export const STREAM_PROTOCOL = 'v1/stream'
+
+/** What of one socket may wait for its commit, in bytes and messages; then it is not read further until half of it is done. */
+const WAITING_BYTES_MAX = 1024 * 1024
+const WAITING_MESSAGES_MAX = 256
+/** Answers that a client has not read, in bytes; then it is not read further either. */
+const UNREAD_BYTES_MAX = 64 * 1024
+/** When what is in the way is not the socket's own, it is looked at again after this time. */
+const RETRY_AFTER_MS = 1000
+
+const CLOSE_GOING_AWAY = 1001
+const CLOSE_POLICY_VIOLATION = 1008
+
+type Sequence = string | number | undefined
+
+/** One socket; it is what Bun calls the handlers of. */
+export class EventStream implements Stream {
+  private readonly context: RequestContext
+  private readonly presented: string
+  private readonly origin: string | null
+  private readonly streams: Streams
+  private socket: ServerWebSocket<unknown> | undefined
+  private waitingBytes = 0
+  private waitingMessages = 0
+  private isAlive = true
+  private isEnding = false
+  private recheck: ReturnType<typeof setTimeout> | undefined
+  private readonly ended = Promise.withResolvers<void>()
+
+  /**
+   * @param presented the key's text, to be checked again with every message
+   * @param origin of the page that opened it, if one did
+   */
+  constructor(context: RequestContext, presented: string, origin: string | null, streams: Streams) {
+    this.context = context
+    this.presented = presented
+    this.origin = origin
+    this.streams = streams
+  }
+
+  get isPaused(): boolean {
+    return this.socket?.isPaused ?? false
+  }
+
+  open(socket: ServerWebSocket<unknown>): void {
+    this.socket = socket
+    this.streams.add(this)
+  }
+
+  message(_socket: ServerWebSocket<unknown>, message: string | Buffer): void {
+    this.isAlive = true
+    const text = typeof message === 'string' ? message : decodeUtf8(message)
+    void this.take(text, text === undefined ? 0 : Buffer.byteLength(text))
+  }
+
+  drain(): void {
+    this.balance()
+  }
+
+  pong(): void {
+    this.isAlive = true
+  }
+
+  close(): void {
+    clearTimeout(this.recheck)
+    this.socket = undefined
+    this.streams.delete(this)
+    this.ended.resolve()
+  }
+
+  beat(): boolean {
+    // The pong of a socket that is not read cannot come.
+    const isAlive = this.isAlive || this.isPaused
+    this.isAlive = false
+    this.socket?.ping()
+    return isAlive
+  }
+
+  terminate(): void {
+    this.socket?.terminate()
+  }
+
+  end(): Promise<void> {
+    this.isEnding = true
+    this.socket?.pause()
+    this.closeWhenAnswered()
+    return this.ended.promise
+  }
+
+  private closeWhenAnswered(): void {
+    if (this.isEnding && this.waitingMessages === 0)
+      this.socket?.close(CLOSE_GOING_AWAY, 'the collector is shutting down')
+  }
+
+  /** Answers one message. Never rejects. */
+  private async take(text: string | undefined, bytes: number): Promise<void> {
+    const { inFlight, logger } = this.context.edge
+    const isHeld = inFlight.take(bytes)
+    this.waitingBytes += bytes
+    this.waitingMessages++
+    this.balance()
+    try {
+      await this.answer(text, bytes, isHeld)
+    } catch (error) {
+      logger.error(
+        { err: error, requestId: this.context.requestId, protocol: STREAM_PROTOCOL },
+        'a message failed: this is a bug',
+      )
+      this.refuse(undefined, reject('internal', 'something went wrong here, it is not your message'))
+    }
+    if (isHeld) inFlight.release(bytes)
+    this.waitingBytes -= bytes
+    this.waitingMessages--
+    this.balance()
+    this.closeWhenAnswered()
+  }
+
+  private async answer(text: string | undefined, bytes: number, isHeld: boolean): Promise<void> {
+    const { edge } = this.context
+    if (text === undefined) return this.refuse(undefined, reject('malformed_json', 'the message is not valid UTF-8'))
+    const parsed = parseJson(text)
+    if ('malformed' in parsed) return this.refuse(undefined, reject('malformed_json', parsed.malformed))
+    const seq = sequenceOf(parsed.value)
+    const found = edge.keys.authenticate(this.presented)
+    const key = checkKey(found instanceof Promise ? await found : found, this.origin, 'ingest')
+    if (isRejection(key)) return this.refuse(seq, key)
+    const bytesMax = key.bodyBytesMax ?? edge.limits.bodyBytesMax
+    if (bytes > bytesMax) return this.refuse(seq, tooLarge(bytesMax, bytes))
+    if (!isHeld) return this.refuse(seq, reject('overloaded', 'too many messages at once'))
+    const values = valuesOf(parsed.value)
+    if (isRejection(values)) return this.refuse(seq, values)
+    const batchEventsMax = key.batchEventsMax ?? edge.limits.batchEventsMax
+    if (values.length > batchEventsMax)
+      return this.refuse(
+        seq,
+        reject('batch_too_large', `a message may have ${batchEventsMax} events, this one has ${values.length}`),
+      )
+    const facts = { ...this.context, key, receivedAt: Date.now() }
+    const parseExactly = () => {
+      const exact = valuesOf(parseJsonExactly(text))
+      return isRejection(exact) ? [] : exact
+    }
+    const receipt = await edge.pipeline.accept(facts, { values, parseExactly })
+    if (isRejection(receipt)) return this.refuse(seq, receipt)
+    if (receipt.accepted === 0) return this.refuse(seq, nothingAcceptable(receipt))
+    const sequence = seq === undefined ? '' : `"seq":${JSON.stringify(seq)},`
+    this.send(`{"type":"ack",${sequence}${receiptBody(receipt).slice(1)}`)
+  }
+
+  private refuse(seq: Sequence, rejection: Rejection): void {
+    const { rejection: code, rate } = rejection
+    const retryAfterMs = rate?.taken === false ? rate.retryAfterSeconds * 1000 : RETRY_AFTER_MS
+    const body = { type: 'error', seq, ...errorBody(rejection, this.context.requestId) }
+    this.send(JSON.stringify(REJECTIONS[code].retryable ? { ...body, retry_after_ms: retryAfterMs } : body))
+    if (code === 'unauthorized' || code === 'forbidden') this.socket?.close(CLOSE_POLICY_VIOLATION, rejection.message)
+  }
+
+  private send(text: string): void {
+    this.socket?.send(text)
+  }
+
+  /** Stops reading when too much waits, and goes on when half of it is done. */
+  private balance(): void {
+    const { socket, waitingBytes, waitingMessages, isEnding } = this
+    if (socket === undefined || isEnding) return
+    const isLogFilling = this.context.edge.isLogFilling()
+    const unreadBytes = socket.getBufferedAmount()
+    const load = Math.max(
+      waitingBytes / WAITING_BYTES_MAX,
+      waitingMessages / WAITING_MESSAGES_MAX,
+      unreadBytes / UNREAD_BYTES_MAX,
+    )
+    if (!socket.isPaused && (load > 1 || isLogFilling)) {
+      socket.pause()
+      this.send(`{"type":"slow_down","retry_after_ms":${RETRY_AFTER_MS}}`)
+    } else if (socket.isPaused && load < 0.5 && !isLogFilling) socket.resume()
+    clearTimeout(this.recheck)
+    if (socket.isPaused) this.recheck = setTimeout(() => this.balance(), RETRY_AFTER_MS)
+  }
+}
+
+function sequenceOf(value: unknown): Sequence {
+  const seq = typeof value === 'object' && value !== null && 'seq' in value ? value.seq : undefined
+  return typeof seq === 'number' || (typeof seq === 'string' && seq.length <= 256) ? seq : undefined
+}
+
+function valuesOf(value: unknown): readonly unknown[] | Rejection {
+  const values = Array.isArray(value) ? value : eventsOf(value)
+  if (values !== undefined && values.length > 0) return values
+  return reject('invalid_event', 'expected [event, …] or {"events": [event, …], "seq"?} with at least one event')
+}

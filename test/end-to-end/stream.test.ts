@@ -1,0 +1,195 @@
+/** `WS /v1/stream`: acknowledged when durable, slowed down when too much comes, checked like every other door. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { runCli } from '../cli/run-cli.ts'
+import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
+import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
+import { StreamClient } from '../support/stream-client.ts'
+
+setDefaultTimeout(60_000)
+
+let collector: Collector
+
+beforeAll(async () => {
+  collector = await startCollector({ env: { KEY_CACHE_LIFETIME_MS: '100', BODY_BYTES_MAX: '64KiB' } })
+})
+
+afterAll(async () => {
+  await collector.stop()
+  collector.home.remove()
+})
+
+const url = (query = `?api_key=${collector.key}`) => `ws://127.0.0.1:${collector.port}/v1/stream${query}`
+
+describe('the handshake', () => {
+  test('takes the key in the query, in a header, and as a subprotocol', async () => {
+    const { key } = collector
+    for (const open of [
+      () => StreamClient.open(url()),
+      () => StreamClient.open(url(''), { headers: { 'api-key': key } }),
+      () => StreamClient.open(url(''), { headers: { authorization: `Bearer ${key}` } }),
+      () => StreamClient.open(url(''), { protocols: ['penstock', key] }),
+      () => StreamClient.open(url(''), { protocols: [key] }),
+    ]) {
+      const client = await open()
+      client.send({ events: [makeDraft()], seq: 1 })
+      expect(await client.next()).toEqual({ type: 'ack', seq: 1, accepted: 1, rejected: 0 })
+      client.close()
+    }
+  })
+
+  test('names the subprotocol, not the key, when both are offered', async () => {
+    const client = await StreamClient.open(url(''), { protocols: ['penstock', collector.key] })
+    expect(client.protocol).toBe('penstock')
+    client.close()
+  })
+
+  test.each([
+    ['no key', '', 401],
+    ['an unknown key', `?api_key=sk_${'A'.repeat(43)}`, 401],
+  ])('with %s is refused in the shape of every error', async (_, query, status) => {
+    const response = await fetch(url(query).replace('ws:', 'http:'), { headers: HANDSHAKE })
+    expect(response.status).toBe(status)
+    expect(await response.json()).toMatchObject({ error: { code: 'unauthorized', request_id: expect.any(String) } })
+  })
+
+  test('from a page that the key is not for is forbidden', async () => {
+    const { key } = await cli('keys', 'create', ...WORKSPACE, '--kind', 'public', '--origins', 'https://shop.example')
+    const handshake = (origin: string) =>
+      fetch(url(`?api_key=${key}`).replace('ws:', 'http:'), { headers: { ...HANDSHAKE, origin } })
+    expect((await handshake('https://evil.example')).status).toBe(403)
+    expect((await handshake('https://shop.example')).status).toBe(101)
+  })
+
+  test('that is none is told so', async () => {
+    const response = await fetch(url().replace('ws:', 'http:'))
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining('WebSocket') } })
+  })
+})
+
+describe('a message', () => {
+  let client: StreamClient
+  beforeAll(async () => {
+    client = await StreamClient.open(url())
+  })
+  afterAll(() => client.close())
+
+  test('is an array of events or an object with them, as text or as bytes', async () => {
+    client.send([makeDraft()])
+    expect(await client.next()).toEqual({ type: 'ack', accepted: 1, rejected: 0 })
+    client.sendText(new TextEncoder().encode(JSON.stringify({ seq: 'a', events: makeDrafts(2) })))
+    expect(await client.next()).toEqual({ type: 'ack', seq: 'a', accepted: 2, rejected: 0 })
+  })
+
+  test('keeps its good events; errors and warnings are told', async () => {
+    const future = new Date(Date.now() + 3_600_000).toISOString()
+    client.send({ seq: 2, events: [makeDraft(), { type: 'x' }, makeDraft({ timestamp: future })] })
+    expect(await client.next()).toMatchObject({
+      type: 'ack',
+      seq: 2,
+      accepted: 2,
+      rejected: 1,
+      errors: [{ index: 1, code: 'invalid_event' }],
+      warnings: [{ index: 2, code: 'timestamp_in_future' }],
+    })
+  })
+
+  test.each([
+    ['{', undefined, 'malformed_json'],
+    ['{"seq":3}', 3, 'invalid_event'],
+    ['{"seq":4,"events":[]}', 4, 'invalid_event'],
+    ['{"seq":5,"events":[{}]}', 5, 'invalid_event'],
+    ['null', undefined, 'invalid_event'],
+    [new Uint8Array([0xff, 0xfe]), undefined, 'malformed_json'],
+    [JSON.stringify({ seq: 6, events: Array(101).fill({}) }), 6, 'batch_too_large'],
+  ])('%p is answered by an error, and the socket goes on', async (text, seq, code) => {
+    client.sendText(text)
+    const answer = await client.next()
+    expect(answer).toMatchObject({ type: 'error', error: { code, request_id: expect.any(String) } })
+    expect(answer.seq).toBe(seq as never)
+    client.send([makeDraft()])
+    expect(await client.next()).toMatchObject({ type: 'ack' })
+  })
+
+  test('may be as large as the limit; a larger one closes the socket with 1009', async () => {
+    const ofSize = (bytes: number) => {
+      const message = { seq: 'size', events: [makeDraft({ properties: { fill: '' } })] }
+      const fill = bytes - JSON.stringify(message).length
+      message.events = [makeDraft({ ...message.events[0], properties: { fill: 'x'.repeat(fill) } })]
+      return JSON.stringify(message)
+    }
+    const other = await StreamClient.open(url())
+    other.sendText(ofSize(64 * 1024))
+    expect(await other.next()).toMatchObject({ type: 'ack', seq: 'size', accepted: 1 })
+    other.sendText(ofSize(64 * 1024 + 1))
+    expect((await other.closed).code).toBe(1009)
+  })
+
+  test('that is sent again after a lost connection is stored once', async () => {
+    const events = Array.from({ length: 50 }, () => makeDraft({ type: 'resent', event_id: crypto.randomUUID() }))
+    for (let round = 0; round < 3; round++) {
+      const once = await StreamClient.open(url())
+      once.send({ seq: round, events })
+      expect(await once.next()).toMatchObject({ type: 'ack', seq: round, accepted: 50 })
+      once.terminate()
+    }
+    await collector.flushed()
+    expect(await collector.query(`SELECT count() FROM events WHERE type = 'resent'`)).toBe('50\n')
+  })
+})
+
+test('a key that is revoked while its socket is open closes it with 1008', async () => {
+  const { key, id } = await cli('keys', 'create', ...WORKSPACE, '--tier', 'unlimited')
+  const client = await StreamClient.open(url(`?api_key=${key}`))
+  client.send([makeDraft()])
+  expect(await client.next()).toMatchObject({ type: 'ack' })
+  await cli('keys', 'revoke', id)
+  await waitUntil('the socket is closed', () => {
+    if (client.isOpen) client.send([makeDraft()])
+    return !client.isOpen
+  })
+  expect((await client.closed).code).toBe(1008)
+})
+
+test('a client that sends faster than its events become durable is slowed down, and every event is acknowledged', async () => {
+  const client = await StreamClient.open(url())
+  const messages = 4_000
+  for (let seq = 0; seq < messages; seq++) client.send({ seq, events: makeDrafts(20) })
+  const seen = new Set<unknown>()
+  let slowedDown = 0
+  while (seen.size < messages) {
+    const answer = await client.next()
+    if (answer.type === 'slow_down') slowedDown++
+    else {
+      expect(answer).toMatchObject({ type: 'ack', accepted: 20 })
+      seen.add(answer.seq)
+    }
+  }
+  expect(slowedDown).toBeGreaterThan(0)
+  client.close()
+})
+
+test('a stop acknowledges what was taken, and closes the socket with 1001', async () => {
+  const own = await startCollector()
+  const client = await StreamClient.open(`ws://127.0.0.1:${own.port}/v1/stream?api_key=${own.key}`)
+  for (let seq = 0; seq < 20; seq++) client.send({ seq, events: makeDrafts(10) })
+  await client.next()
+  expect(await own.stop()).toBe(0)
+  expect((await client.closed).code).toBe(1001)
+  own.home.remove()
+})
+
+const WORKSPACE = ['--tenant', 'default', '--workspace', 'default']
+
+const HANDSHAKE = {
+  connection: 'Upgrade',
+  upgrade: 'websocket',
+  'sec-websocket-version': '13',
+  'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
+}
+
+async function cli(...args: string[]) {
+  const { exitCode, stdout, stderr } = await runCli([...args, '--json'], { ...collector.home.env })
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+  return JSON.parse(stdout)
+}
