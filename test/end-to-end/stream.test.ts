@@ -1,5 +1,6 @@
 /** `WS /v1/stream`: acknowledged when durable, slowed down when too much comes, checked like every other door. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { join } from 'node:path'
 import { runCli } from '../cli/run-cli.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
@@ -167,6 +168,16 @@ test('a client that sends faster than its events become durable is slowed down, 
   }
   expect(slowedDown).toBeGreaterThan(0)
   client.close()
+})
+
+test('the ws package on Node works unchanged, is slowed down, and all its events are stored', async () => {
+  const client = join(import.meta.dir, '../support/ws-client.mjs')
+  const child = Bun.spawn(['node', client, url(), '2000', '20'], { stderr: 'inherit' })
+  const counts = JSON.parse(await new Response(child.stdout).text())
+  expect(counts).toMatchObject({ acknowledged: 2000, accepted: 40_000, others: 0 })
+  expect(counts.slowDowns).toBeGreaterThan(0)
+  await collector.flushed()
+  expect(await collector.query(`SELECT count() FROM events WHERE type = 'streamed'`)).toBe('40000\n')
 })
 
 test('a stop acknowledges what was taken, and closes the socket with 1001', async () => {
