@@ -1,6 +1,7 @@
 /** The life of an event, from a checked key to durable on disk. Every protocol ends here. */
 import type { Dedupe } from './dedupe/dedupe.ts'
 import { readDraft } from './draft.ts'
+import { enrich } from './enrich.ts'
 import type { Event } from './event.ts'
 import { type EventError, type EventWarning, Findings, type RequestFacts } from './event-reading.ts'
 import type { Limits, RateState } from './limits/limits.ts'
@@ -64,6 +65,7 @@ export class Pipeline {
       return reject('rate_limited', `the key may send ${rate.limit} events a minute`, { rate })
     }
     const { events, findings } = read(facts, drafts)
+    for (const event of events) enrich(event)
     const outcome = await this.store(events)
     if (outcome !== 'durable') return reject('overloaded', OUTCOME_MESSAGES[outcome], { rate })
     const { errors, warnings } = findings
