@@ -55,7 +55,7 @@ export interface ControlTables {
 }
 
 /** In order; a migration that was released is never changed. */
-const MIGRATIONS: Readonly<Record<string, Migration>> = {
+export const CONTROL_MIGRATIONS: Readonly<Record<string, Migration>> = {
   '001_tenants_workspaces_keys': {
     async up(database) {
       await database.schema
@@ -113,7 +113,7 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
  * Throws when a migration fails: nothing that needs the control database can go on then.
  */
 export async function migrateControl(database: Kysely<ControlTables>): Promise<void> {
-  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => MIGRATIONS } })
+  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => CONTROL_MIGRATIONS } })
   const known = await migrator.getMigrations()
   if (known.every((migration) => migration.executedAt !== undefined)) return
   const { error } = await migrator.migrateToLatest()

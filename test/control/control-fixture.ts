@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { ControlDatabase, Provisioned } from '../../src/control/control-database.ts'
 import { type ControlOptions, openControl } from '../../src/control/open-control.ts'
 import { isProblem, type Problem } from '../../src/problem.ts'
+import { startPostgres } from '../support/postgres.ts'
 
 const directories: string[] = []
 const opened: ControlDatabase[] = []
@@ -26,6 +27,19 @@ export function good<Value>(result: Value): Exclude<Value, Problem> {
 export function codeOf(result: unknown): string {
   if (!isProblem<unknown>(result)) throw new Error('a problem was expected')
   return (result as Problem).problem
+}
+
+/** Gives a place for a control database that is empty, and that nobody else uses. */
+export type NewPlace = () => Promise<ControlOptions>
+
+/** Every kind of control database there is, for `describe.each`. The Postgres goes away with the test file. */
+export async function everyDatabase(): Promise<[name: string, newPlace: NewPlace][]> {
+  const postgres = await startPostgres()
+  afterAll(() => postgres.stop())
+  return [
+    ['SQLite', async () => ({ dataDir: temporaryDataDir() })],
+    ['Postgres', async () => ({ dataDir: temporaryDataDir(), controlDatabaseUrl: await postgres.newDatabase() })],
+  ]
 }
 
 /** A control database that is closed with the test file. */
