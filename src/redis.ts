@@ -40,6 +40,8 @@ export interface RedisScript {
 export interface Redis {
   /** Whether it answers and takes writes. */
   readonly available: boolean
+  /** Grows with every new connection: what Redis held before may be gone. */
+  readonly generation: number
   /** A command with one key, which is prefixed: `command('SET', 'a', 1, 'NX', 'PX', 500)`. */
   command(name: string, key: RedisArgument, ...args: readonly RedisArgument[]): Promise<RedisReply | RedisFailure>
   script(lua: string): RedisScript
@@ -88,6 +90,10 @@ class RedisClient implements Redis {
 
   get available(): boolean {
     return this.#connection.client !== undefined
+  }
+
+  get generation(): number {
+    return this.#connection.count
   }
 
   command(name: string, key: RedisArgument, ...args: readonly RedisArgument[]): Promise<RedisReply | RedisFailure> {

@@ -12,7 +12,7 @@ import { listen } from './http/app.ts'
 import type { Edge } from './http/edge.ts'
 import { InFlightBytes } from './http/in-flight.ts'
 import { Streams } from './http/streams.ts'
-import { NO_LIMITS } from './limits/limits.ts'
+import { MemoryLimits } from './limits/memory-limits.ts'
 import type { EventLog } from './log/event-log.ts'
 import { GroupCommit } from './log/group-commit.ts'
 import { MemoryLog } from './log/memory-log.ts'
@@ -43,7 +43,7 @@ export async function serve(config: Config): Promise<void> {
   const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })
   const log = await openLog(config, logger)
   const groupCommit = new GroupCommit({ log, blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4) })
-  const pipeline = new Pipeline({ limits: NO_LIMITS, dedupe: NO_DEDUPE, groupCommit })
+  const pipeline = new Pipeline({ limits: new MemoryLimits(), dedupe: NO_DEDUPE, groupCommit })
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
   const edge: Edge = {
     pipeline,

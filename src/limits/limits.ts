@@ -11,14 +11,17 @@ export interface RateState {
   readonly remaining: number
   /** Until the bucket is full again. */
   readonly resetSeconds: number
-  /** After which the same request will pass when nothing else comes; 0 when it was taken. */
+  /** After which the same request will pass when nothing else comes, at least 1; 0 when it was taken. */
   readonly retryAfterSeconds: number
 }
 
 export interface Limits {
   /** Takes tokens for so many events of a key; undefined: the key has no limit. Never throws or rejects. */
-  take(key: Authenticated, events: number): RateState | undefined | Promise<RateState | undefined>
+  take(key: LimitedKey, events: number): RateState | undefined | Promise<RateState | undefined>
+  /** Numbers for `/stats`. */
+  stats(): Readonly<Record<string, number>>
+  close(): Promise<void>
 }
 
-/** Nobody is limited. */
-export const NO_LIMITS: Limits = { take: () => undefined }
+/** What limits need to know of a key. */
+export type LimitedKey = Pick<Authenticated, 'keyId' | 'eventsPerMinute'>

@@ -38,6 +38,7 @@ export class Connection {
   #reason: string | undefined = 'not connected yet'
   #suspected = false
   #again = false
+  #count = 0
   #closed = false
   #wake = () => {}
 
@@ -49,6 +50,11 @@ export class Connection {
   /** The client while Redis is there; it may be gone a moment later. */
   get client(): Client | undefined {
     return this.#available ? this.#client : undefined
+  }
+
+  /** How often a connection was made. */
+  get count(): number {
+    return this.#count
   }
 
   /** Why there is no client; undefined when there is one. */
@@ -100,6 +106,7 @@ export class Connection {
     const isNew = client.status === 'wait'
     const work = async () => {
       if (isNew) await client.connect()
+      if (isNew) this.#count++
       await this.#options.probe(client, isNew)
     }
     let lastError: unknown
