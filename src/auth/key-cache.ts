@@ -6,7 +6,9 @@
  * - Known and refused keys have maps of their own, each bounded, so that a flood of made-up keys cannot push out real ones.
  *   Text that is not shaped like a key is refused without being remembered.
  * - Concurrent misses for one key share one lookup; the number of different lookups under way is bounded.
- * - While the database is away, known keys go on (until their own expiry), unknown ones get `unavailable`, which is not remembered.
+ * - While the database is away, known keys go on (until their own expiry) without waiting for it; unknown ones get `unavailable`,
+ *   which is not remembered.
+ * - News of changed keys (see key-news.ts) make it forget; an answer that was asked for before the news is not kept.
  */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -103,6 +105,7 @@ export class KeyCache {
   readonly #stopping = new AbortController()
   #touching: Promise<void> | undefined
   #sourceIsAway = false
+  #newsHeard = 0
   #complainedAtMs = Number.NEGATIVE_INFINITY
 
   constructor(options: KeyCacheOptions) {
@@ -128,10 +131,28 @@ export class KeyCache {
     const refused = this.#refused.get(key)
     if (refused !== undefined && now < refused.readUntilMs && now >= refused.checkedAtMs) return refused.refusal
     const lookup = this.#lookups.get(key)
+    if (known !== undefined && this.#sourceIsAway && now < known.expiresAtMs) {
+      if (lookup === undefined) void this.#lookUp(key) // in the background: it may take its whole time
+      known.usedAtMs = now
+      return known.authenticated
+    }
     if (lookup !== undefined) return lookup
     // Known keys are few enough by themselves; a flood of others must not keep them from being checked.
     if (known === undefined && this.#lookups.size >= this.#lookupsMax) return 'unavailable'
     return this.#lookUp(key)
+  }
+
+  /** The key with this id was changed or revoked: it is looked up before it is used again. */
+  forget(keyId: string): void {
+    for (const [key, { authenticated }] of this.#known) if (authenticated.keyId === keyId) this.#known.delete(key)
+    this.#distrustLookups()
+  }
+
+  /** Any key may have been changed: each is looked up before it is used again, but goes on when the source is away. */
+  forgetAll(): void {
+    for (const known of this.#known.values()) known.readUntilMs = Number.NEGATIVE_INFINITY
+    this.#refused.clear()
+    this.#distrustLookups()
   }
 
   /** Begins to write down last uses in the background. */
@@ -145,13 +166,22 @@ export class KeyCache {
     await this.#touching
   }
 
+  /** Those under way may bring what was true before the news: nobody else joins them, and they leave nothing behind. */
+  #distrustLookups(): void {
+    this.#lookups.clear()
+    this.#newsHeard += 1
+  }
+
   #lookUp(key: string): Promise<Authenticated | KeyRefusal> {
-    const lookup = this.#ask(key).finally(() => this.#lookups.delete(key))
+    const lookup = this.#ask(key).finally(() => {
+      if (this.#lookups.get(key) === lookup) this.#lookups.delete(key)
+    })
     this.#lookups.set(key, lookup)
     return lookup
   }
 
   async #ask(key: string): Promise<Authenticated | KeyRefusal> {
+    const newsBefore = this.#newsHeard
     let record: FoundKey | undefined
     try {
       record = await withTimeout(this.#source.findKeyByHash(hashKey(key)), this.#lookupTimeoutMs)
@@ -175,11 +205,13 @@ export class KeyCache {
       if (before === undefined) return this.#refuse(key, 'unavailable', RETRY_MS)
       return this.#goOn(key)
     }
+    const authenticated = toAuthenticated(record, signingSecret)
+    if (this.#newsHeard !== newsBefore) return authenticated
     this.#known.delete(key)
     this.#refused.delete(key)
     const expiresAtMs = record.expiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(record.expiresAt)
     const known: Known = {
-      authenticated: toAuthenticated(record, signingSecret),
+      authenticated,
       expiresAtMs,
       checkedAtMs: now,
       readUntilMs: Math.min(now + this.#lifetimeMs, expiresAtMs),

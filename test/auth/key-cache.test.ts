@@ -3,7 +3,8 @@ import { type Authenticated, KeyCache, type KeyCacheOptions, type KeySource } fr
 import type { ControlDatabase } from '../../src/control/control-database.ts'
 import { generateKey } from '../../src/control/keys.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
-import { good, openTestControl, provisionAcme } from '../control/control-fixture.ts'
+import { good, openTestControl, provisionAcme, temporaryDataDir } from '../control/control-fixture.ts'
+import { waitUntil } from '../support/collector.ts'
 
 const LIFETIME_MS = 30_000
 const caches: KeyCache[] = []
@@ -181,7 +182,21 @@ describe('while the control database is away', () => {
     good(await control.revokeKey(await idOf(control, made.secretKey)))
     link.cut = false
     clock.now += 1000
-    expect(await cache.authenticate(made.secretKey)).toBe('revoked')
+    await waitUntil('the key is refused', async () => (await cache.authenticate(made.secretKey)) === 'revoked')
+  })
+
+  test('requests with known keys do not wait for it', async () => {
+    const { cache, made, clock, link } = await setUp()
+    await cache.authenticate(made.secretKey)
+    link.cut = true
+    clock.now += LIFETIME_MS
+    await cache.authenticate(made.secretKey)
+    clock.now += LIFETIME_MS
+    const before = link.lookups
+    for (let request = 0; request < 10; request += 1) {
+      expect(cache.authenticate(made.secretKey)).toMatchObject({ workspaceId: 'web' }) // no promise
+    }
+    expect(link.lookups).toBe(before + 1)
   })
 
   test('a known key still ends at its own expiry', async () => {
@@ -198,6 +213,142 @@ describe('while the control database is away', () => {
     const source: KeySource = { findKeyByHash: () => new Promise(() => {}), touchKeys: async () => {} }
     const { cache } = await setUp({ source, lookupTimeoutMs: 5 })
     expect(await cache.authenticate(generateKey('secret'))).toBe('unavailable')
+  })
+})
+
+describe('the own fields of a key', () => {
+  test('come with it', async () => {
+    const { cache, control, made } = await setUp()
+    const own = {
+      batchEventsMax: '7',
+      bodyBytesMax: '2KiB',
+      origins: 'https://a.example',
+      signing: 'required',
+      tier: '50',
+    }
+    const { key } = good(await control.createKey({ tenant: 'acme', workspace: 'web', kind: 'secret', ...own }))
+    good(await control.updateWorkspace({ tenant: 'acme', workspace: 'web', eventTypes: 'one,two' }))
+    const authenticated = (await cache.authenticate(key)) as Authenticated
+    expect(authenticated).toMatchObject({
+      eventsPerMinute: 50,
+      batchEventsMax: 7,
+      bodyBytesMax: 2048,
+      allowedOrigins: ['https://a.example'],
+      signing: 'required',
+      signingSecret: made.signingSecret,
+      eventTypes: ['one', 'two'],
+    })
+    expect(Object.isFrozen(authenticated.allowedOrigins) && Object.isFrozen(authenticated.eventTypes)).toBe(true)
+  })
+
+  test('a key without rate limit has an infinite one', async () => {
+    const { cache, control } = await setUp()
+    const request = { tenant: 'acme', workspace: 'web', kind: 'secret', tier: 'unlimited' } as const
+    const { key } = good(await control.createKey(request))
+    expect(await cache.authenticate(key)).toMatchObject({ eventsPerMinute: Number.POSITIVE_INFINITY })
+  })
+})
+
+describe('without the key of the signing secrets', () => {
+  /** A cache on the same database, as a collector that has another secrets key has it. */
+  async function setUpWithout() {
+    const dataDir = temporaryDataDir()
+    const owner = await openTestControl({ dataDir, signingSecretsKey: 'a1'.repeat(32) })
+    await provisionAcme(owner)
+    const create = async (signing: string) =>
+      good(await owner.createKey({ tenant: 'acme', workspace: 'web', kind: 'secret', signing }))
+    const [signed, unsigned] = [await create('optional'), await create('off')]
+    const lines: string[] = []
+    const logger = createLogger({ level: 'info', destination: { write: (line: string) => lines.push(line) } })
+    const source = await openTestControl({ dataDir, signingSecretsKey: 'b2'.repeat(32) })
+    return { ...(await setUp({ source, logger })), lines, owner, signed, unsigned }
+  }
+
+  test('keys that sign are unavailable, with one line in the log, and others work', async () => {
+    const { cache, clock, signed, unsigned, lines } = await setUpWithout()
+    expect(await cache.authenticate(signed.key)).toBe('unavailable')
+    expect(await cache.authenticate(unsigned.key)).toMatchObject({ signing: 'off' })
+    clock.now += 1000
+    expect(await cache.authenticate(signed.key)).toBe('unavailable')
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      expect.objectContaining({
+        level: 'error',
+        problem: 'wrong_secrets_key',
+        keyId: signed.record.id,
+        msg: expect.stringContaining('SIGNING_SECRETS_KEY'),
+      }),
+    ])
+  })
+
+  test('a key is not looked up for each request', async () => {
+    const { cache, signed } = await setUpWithout()
+    await cache.authenticate(signed.key)
+    expect(cache.authenticate(signed.key)).toBe('unavailable') // no promise
+  })
+
+  test('a revoked key is refused as such', async () => {
+    const { cache, owner, signed } = await setUpWithout()
+    good(await owner.revokeKey(signed.record.id))
+    expect(await cache.authenticate(signed.key)).toBe('revoked')
+  })
+})
+
+describe('news of a changed key', () => {
+  test('end the use of a revoked one at once', async () => {
+    const { cache, made, link, control } = await setUp()
+    await cache.authenticate(made.secretKey)
+    await cache.authenticate(made.publicKey)
+    const id = await idOf(control, made.secretKey)
+    good(await control.revokeKey(id))
+    expect(cache.authenticate(made.secretKey)).toMatchObject({ keyId: id })
+    cache.forget(id)
+    expect(await cache.authenticate(made.secretKey)).toBe('revoked')
+    expect(cache.authenticate(made.publicKey)).toMatchObject({ kind: 'public' }) // no promise
+    expect(link.lookups).toBe(3)
+  })
+
+  test('are believed more than an answer that was asked for before', async () => {
+    const { control, made } = await setUp()
+    const held: (() => void)[] = []
+    const source: KeySource = {
+      async findKeyByHash(hash) {
+        const record = await control.findKeyByHash(hash)
+        await new Promise<void>((resolve) => held.push(resolve))
+        return record
+      },
+      touchKeys: async () => {},
+    }
+    const { cache } = await setUp({ source })
+    const id = await idOf(control, made.secretKey)
+    const early = cache.authenticate(made.secretKey)
+    await waitUntil('the first lookup has its answer', () => held.length === 1)
+    good(await control.revokeKey(id))
+    cache.forget(id)
+    const late = cache.authenticate(made.secretKey)
+    await waitUntil('the second lookup has its answer', () => held.length === 2)
+    for (const resolve of held) resolve()
+    expect(await early).toMatchObject({ keyId: id })
+    expect(await late).toBe('revoked')
+    expect(cache.authenticate(made.secretKey)).toBe('revoked')
+  })
+
+  test('that may have been missed make every key be looked up again', async () => {
+    const { cache, made, link, control } = await setUp()
+    await cache.authenticate(made.secretKey)
+    await cache.authenticate(made.publicKey)
+    good(await control.revokeKey(await idOf(control, made.secretKey)))
+    cache.forgetAll()
+    expect(await cache.authenticate(made.secretKey)).toBe('revoked')
+    expect(await cache.authenticate(made.publicKey)).toMatchObject({ kind: 'public' })
+    expect(link.lookups).toBe(4)
+  })
+
+  test('that may have been missed do not stop known keys while the database is away', async () => {
+    const { cache, made, link } = await setUp()
+    await cache.authenticate(made.secretKey)
+    link.cut = true
+    cache.forgetAll()
+    expect(await cache.authenticate(made.secretKey)).toMatchObject({ workspaceId: 'web' })
   })
 })
 
