@@ -5,6 +5,7 @@
  * - Its standard input is a pipe that this process holds. Closing the pipe ends it cleanly; when this process dies, however
  *   it dies, the kernel closes the pipe. So no engine outlives its parent.
  * - It listens on 127.0.0.1 only and has no password.
+ * - It is started only when no other lives on its directory, and after what a kill left there has been mended.
  * - While it runs it is started again whenever it ends. Only what is wrong at the first start (no library, a port or the
  *   directory taken by somebody else) is final, and `ready()` says it in one line.
  */
@@ -13,9 +14,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isNoSpace } from '../log/file-system.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { prepareDirectory } from './engine-directory.ts'
 import { type EngineOutput, readEngineOutput } from './engine-output.ts'
 import {
+  directoryInUse,
   EmbeddedClickHouseError,
   ENGINE_HOST,
   explainFailedStart,
@@ -138,12 +142,28 @@ class EngineSupervisor {
   private async supervise(): Promise<void> {
     const { logger } = this.options
     const libraryPath = await findLibrary()
-    const configFile = writeConfig(this.directory, this.instance)
     const predecessorDeadline = performance.now() + (this.options.predecessorWaitMs ?? PREDECESSOR_WAIT_MS)
     let everReady = false
     let delayMs = RESTART_DELAY_MIN_MS
+    const nextDelayMs = () => {
+      const waitMs = Math.round(delayMs * (0.5 + Math.random()))
+      delayMs = Math.min(delayMs * 2, RESTART_DELAY_MAX_MS)
+      return waitMs
+    }
 
     while (!this.stopping.signal.aborted) {
+      const configFile = await this.prepare()
+      if (this.stopping.signal.aborted) return
+      if (configFile instanceof EmbeddedClickHouseError) {
+        const { code, message } = configFile
+        const waitsForPredecessor = !everReady && code === 'directory_in_use'
+        const mayPass = waitsForPredecessor ? performance.now() < predecessorDeadline : code === 'disk_full'
+        if (!everReady && !mayPass) throw configFile
+        const waitMs = waitsForPredecessor ? PREDECESSOR_POLL_MS : nextDelayMs()
+        if (!waitsForPredecessor) logger.error({ error: message, wait_ms: waitMs }, 'ClickHouse cannot be started yet')
+        await this.pause(waitMs)
+        continue
+      }
       const startedAt = performance.now()
       const run = this.launch(libraryPath, configFile)
       if (await this.becomesReady(run)) {
@@ -166,8 +186,7 @@ class EngineSupervisor {
       if (everReady) {
         this.state = 'restarting'
         if (performance.now() - startedAt > HEALTHY_RUN_MS) delayMs = RESTART_DELAY_MIN_MS
-        const waitMs = Math.round(delayMs * (0.5 + Math.random()))
-        delayMs = Math.min(delayMs * 2, RESTART_DELAY_MAX_MS)
+        const waitMs = nextDelayMs()
         logger.error(
           { exit_code: exit.exitCode, signal: exit.signal, error: run.output.lastError()?.text, wait_ms: waitMs },
           'ClickHouse ended, starting it again',
@@ -180,6 +199,20 @@ class EngineSupervisor {
         if (error) throw error
         await this.pause(PREDECESSOR_POLL_MS)
       }
+    }
+  }
+
+  /**
+   * Mends what a kill left, without which the engine could lose batches for ever, and writes the configuration, which is not
+   * touched while another engine lives there. Path of the configuration, or why the engine cannot be launched now.
+   */
+  private async prepare(): Promise<string | EmbeddedClickHouseError> {
+    try {
+      if (!(await prepareDirectory(this.directory, this.options.logger))) return directoryInUse(this.directory)
+      return writeConfig(this.directory, this.instance)
+    } catch (error) {
+      if (isNoSpace(error)) return new EmbeddedClickHouseError('disk_full', `the disk of ${this.directory} is full`)
+      return asStartError(error)
     }
   }
 

@@ -20,6 +20,7 @@ export type EmbeddedClickHouseErrorCode =
   | 'no_library'
   | 'port_taken'
   | 'directory_in_use'
+  | 'disk_full'
   | 'failed_to_start'
   | 'stopped'
 
@@ -110,16 +111,21 @@ export function explainFailedStart(start: FailedStart, mayWait: boolean): Embedd
   if (portRefused && isPortTaken(httpPort)) return portTaken('EMBEDDED_CLICKHOUSE_HTTP_PORT', httpPort)
   if (portRefused && isPortTaken(tcpPort)) return portTaken('EMBEDDED_CLICKHOUSE_TCP_PORT', tcpPort)
   if (mayWait && portRefused && httpPort !== tcpPort) return undefined // it became free just now
-  if (directoryRefused) {
-    return new EmbeddedClickHouseError(
-      'directory_in_use',
-      `the ClickHouse directory ${directory} is in use by process ${owner}: stop that process, or set DATA_DIR to another directory`,
-    )
-  }
+  if (directoryRefused) return directoryInUse(directory)
   const reason = lastError?.text ?? (start.signal === null ? `exit code ${start.exitCode}` : start.signal)
   return new EmbeddedClickHouseError(
     'failed_to_start',
     `the embedded ClickHouse ended at its start (${reason}): look with LOG_LEVEL=debug, or set CLICKHOUSE_URL to a ClickHouse server`,
+  )
+}
+
+/** Another engine lives on the directory. */
+export function directoryInUse(directory: string): EmbeddedClickHouseError {
+  const owner = livingOwner(directory)
+  const user = owner === undefined ? 'another process' : `process ${owner}`
+  return new EmbeddedClickHouseError(
+    'directory_in_use',
+    `the ClickHouse directory ${directory} is in use by ${user}: stop that process, or set DATA_DIR to another directory`,
   )
 }
 

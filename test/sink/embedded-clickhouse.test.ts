@@ -1,7 +1,7 @@
 import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import {
@@ -162,6 +162,10 @@ test('two engines on one directory are refused, and the first goes on', async ()
   expect(error).toMatchObject({ code: 'directory_in_use' })
   expect(String(error)).toContain(`in use by process ${first.pid}`)
   expect(await query(first, 'SELECT 1')).toBe('1')
+  process.kill(first.pid ?? 0, 'SIGKILL') // what the second has left must not keep the first from starting again
+  await until(() => first.state === 'restarting')
+  await first.ready()
+  expect(await query(first, 'SELECT 1')).toBe('1')
 })
 
 test('when its parent is killed by kill -9 the engine ends too, and the next one takes over ports and data', async () => {
@@ -188,6 +192,27 @@ test('when its parent is killed by kill -9 the engine ends too, and the next one
   await successor.ready()
   await until(() => !isAlive(pid))
   expect(await query(successor, 'EXISTS DATABASE handed_over')).toBe('1')
+})
+
+test('nothing is started while what a kill may have left cannot be looked at', async () => {
+  const dataDir = temporaryDirectory()
+  const loop = join(dataDir, 'clickhouse', 'store')
+  const engine = start({ dataDir })
+  await engine.ready()
+  const pid = engine.pid
+  symlinkSync('store', loop)
+  process.kill(pid ?? 0, 'SIGKILL')
+  await until(() => engine.state === 'restarting')
+  await Bun.sleep(700)
+  expect(engine.pid).toBeUndefined()
+  const second = start({ dataDir })
+  const error = await failureOf(second)
+  expect(error).toMatchObject({ code: 'failed_to_start' })
+  expect(String(error)).toContain('ELOOP')
+  expect(String(error)).not.toContain('\n')
+  rmSync(loop)
+  await engine.ready()
+  expect(await query(engine, 'SELECT 1')).toBe('1')
 })
 
 test('without the library the error names CLICKHOUSE_URL', async () => {
