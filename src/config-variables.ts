@@ -1,13 +1,14 @@
 /** Every environment variable that Penstock reads: default, what it wants, help. `config.ts` reads them. */
 import { type Static, Type } from '@sinclair/typebox'
 import { formatBytes } from './bytes.ts'
+import { PROXY_TRUST_WANTS, type ProxyTrust } from './client-address.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
 const GiB = 1024 * MiB
 
 /** How the text of a variable becomes a value, and what the error says is wanted. */
-export type Reading = 'text' | 'integer' | 'bytes' | 'boolean'
+export type Reading = 'text' | 'integer' | 'bytes' | 'boolean' | 'proxies'
 
 interface VariableOptions<Value> {
   readonly default?: Value
@@ -44,6 +45,12 @@ function bytes(minimum: number, maximum: number, options: VariableOptions<number
 
 function flag(options: VariableOptions<boolean>) {
   return Type.Boolean({ reading: 'boolean', wants: 'true, false, 1 or 0', ...options })
+}
+
+function proxies(options: VariableOptions<ProxyTrust>) {
+  const networks = Type.Array(Type.Object({}))
+  const anyOf = Type.Union([Type.Literal(false), Type.Integer(), networks])
+  return Type.Unsafe<ProxyTrust>({ ...anyOf, reading: 'proxies', wants: PROXY_TRUST_WANTS, ...options })
 }
 
 /** Every variable Penstock reads, in the order of the documentation. */
@@ -168,9 +175,10 @@ export const VARIABLES = Type.Object({
       secret: true,
     }),
   ),
-  TRUST_PROXY: flag({
+  TRUST_PROXY: proxies({
     default: false,
-    description: 'Take the client address from X-Forwarded-For; only behind a proxy that sets it.',
+    description:
+      'Take the client address from X-Forwarded-For. true: one proxy is in front; a number: as many; a list: proxies at these addresses.',
   }),
   ANONYMIZE_IP: flag({ default: false, description: 'Cut client addresses to /24 (IPv4) or /48 (IPv6).' }),
   LOG_LEVEL: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {

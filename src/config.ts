@@ -5,6 +5,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { formatBytes, parseBytes } from './bytes.ts'
+import { parseProxyTrust } from './client-address.ts'
 import { type Reading, VARIABLES, type Variables } from './config-variables.ts'
 import { type Problem, problem } from './problem.ts'
 
@@ -106,6 +107,8 @@ function read(given: string, reading: Reading): unknown {
       return parseBytes(given)
     case 'boolean':
       return { true: true, '1': true, false: false, '0': false }[given.toLowerCase()]
+    case 'proxies':
+      return parseProxyTrust(given)
     case 'text':
       return given
   }

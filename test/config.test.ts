@@ -82,7 +82,9 @@ describe('configuration', () => {
     [{ DURABILITY: 'memory', RING_BYTES: '7MiB' }, 'RING_BYTES', '7MiB', '8MiB (8 times BODY_BYTES_MAX'],
     [{ WAL_MAX_BYTES: '127MiB' }, 'WAL_MAX_BYTES', '127MiB', '128MiB (twice SEGMENT_BYTES)'],
     [{ IN_FLIGHT_BYTES_MAX: '512KiB' }, 'IN_FLIGHT_BYTES_MAX', '512KiB', '1MiB (BODY_BYTES_MAX)'],
-    [{ TRUST_PROXY: 'yes' }, 'TRUST_PROXY', '"yes"', 'true, false, 1 or 0'],
+    [{ ANONYMIZE_IP: 'yes' }, 'ANONYMIZE_IP', '"yes"', 'true, false, 1 or 0'],
+    [{ TRUST_PROXY: 'yes' }, 'TRUST_PROXY', '"yes"', 'true, false, a number of proxies'],
+    [{ TRUST_PROXY: '10.0.0.0/33' }, 'TRUST_PROXY', '"10.0.0.0/33"', 'networks such as'],
     [{ DURABILITY: 'maybe' }, 'DURABILITY', '"maybe"', 'fsync, memory'],
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL', '"loud"', 'info'],
     [{ FLUSH_INTERVAL_MS: '1.5' }, 'FLUSH_INTERVAL_MS', '"1.5"', 'whole number'],
@@ -104,6 +106,19 @@ describe('configuration', () => {
     expect(refusal({ SIGNING_SECRETS_KEY: 'hunter2' })).not.toContain('hunter2')
     expect(refusal({ CLICKHOUSE_URL: 'http://user:hunter2@host:8123' })).not.toContain('hunter2')
     expect(refusal({ CLICKHOUSE_URL: 'hunter2@host' })).not.toContain('hunter2')
+  })
+
+  test.each([
+    ['true', 1],
+    ['1', 1],
+    ['0', false],
+    ['2', 2],
+  ])('proxies may be given as %s', (given, trust) => {
+    expect(accepted({ TRUST_PROXY: given }).trustProxy).toBe(trust as never)
+  })
+
+  test('proxies may be given as networks', () => {
+    expect(accepted({ TRUST_PROXY: ' 10.0.0.0/8, loopback ' }).trustProxy).toHaveLength(3)
   })
 
   test('a password is taken to the letter', () => {

@@ -1,7 +1,8 @@
 /** What the front doors stand on, and what all of them do with a request: id, key, origin, scope. */
-import { anonymize, NO_ADDRESS, parseAddress } from '../address.ts'
+import { anonymize } from '../address.ts'
 import type { Authenticated, KeyCache, KeyRefusal } from '../auth/key-cache.ts'
 import { mayUse } from '../auth/origins.ts'
+import { clientAddress, type ProxyTrust } from '../client-address.ts'
 import type { Scope } from '../control/grants.ts'
 import { SCHEMA_VERSION_CHARS_MAX } from '../draft.ts'
 import type { RequestFacts } from '../event-reading.ts'
@@ -28,8 +29,8 @@ export interface Edge {
       readonly eventBytesMax: number
     }
   }
-  /** Take the client's address from `X-Forwarded-For`. */
-  readonly trustProxy: boolean
+  /** Whose word for the client's address is taken. */
+  readonly trustProxy: ProxyTrust
   /** Cut addresses to their network. */
   readonly anonymizeIp: boolean
   /** The log is nearly full: who can wait should. */
@@ -104,7 +105,7 @@ export async function admit(
     key,
     protocol: visit.protocol,
     receivedAt: Date.now(),
-    ip: clientAddress(edge, headers, visit.peerAddress),
+    ip: addressOf(edge, headers, visit.peerAddress),
     anonymizeIp: edge.anonymizeIp,
     userAgent: headers.get('user-agent') ?? '',
     schemaVersion,
@@ -137,9 +138,7 @@ function longSchemaVersion(given: string): Rejection {
   )
 }
 
-/** The client's address; behind a trusted proxy the last entry of `X-Forwarded-For`, which that proxy has written. */
-function clientAddress(edge: Edge, headers: Headers, peerAddress: string | undefined): Uint8Array {
-  const forwarded = edge.trustProxy ? headers.get('x-forwarded-for')?.split(',').at(-1)?.trim() : undefined
-  const address = parseAddress(forwarded ?? peerAddress ?? '') ?? NO_ADDRESS
+function addressOf(edge: Edge, headers: Headers, peerAddress: string | undefined): Uint8Array {
+  const address = clientAddress(edge.trustProxy, peerAddress, headers.get('x-forwarded-for'))
   return edge.anonymizeIp ? anonymize(address) : address
 }

@@ -42,3 +42,8 @@ test('with TRUST_PROXY the last entry counts, and ANONYMIZE_IP cuts every addres
     'own v6': '2001:db8:1::',
   })
 })
+
+test('with a list of proxies the last entry that is none of them counts', async () => {
+  const stored = await storedAddresses({ TRUST_PROXY: 'loopback, 198.51.100.0/24' })
+  expect(stored).toMatchObject({ direct: '::ffff:127.0.0.1', forwarded: '::ffff:192.0.2.1' })
+})
