@@ -1,6 +1,7 @@
 /** The HTTP server: which path leads where. */
 import { Elysia } from 'elysia'
-import { FRONT_DOORS, type FrontDoor } from '../protocols/front-doors.ts'
+import { documentationRoutes } from '../openapi/routes.ts'
+import { DOCUMENTED_ROUTES, FRONT_DOORS, type FrontDoor } from '../protocols/front-doors.ts'
 import { reject } from '../rejection.ts'
 import { refuse } from './answer.ts'
 import { preflight } from './cors.ts'
@@ -36,6 +37,7 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
     },
   })
     .use(serviceRoutes(service))
+    .use(documentationRoutes(DOCUMENTED_ROUTES))
     .use(frontDoors(edge))
     .get(STREAM_PATH, ({ request, server }) => server && openStream(edge, streams, request, server), { parse: 'none' })
     .onError(({ code, error, request, path }) => {

@@ -1,12 +1,33 @@
 /** Every front door and where it is: the list that the HTTP server and the documentation are made of. */
 import type { Door } from '../http/edge.ts'
-import { EVENTS_DOOR } from './events.ts'
+import { SERVICE_ROUTES } from '../http/service-routes.ts'
+import type { Route } from '../openapi/document.ts'
+import type { Operation } from '../openapi/operation.ts'
+import { EVENTS_DOOR, EVENTS_OPERATION } from './events.ts'
+import { STREAM_OPERATION, STREAM_PATH } from './stream-handshake.ts'
+import { EVENTS_API_DOOR } from './events-api.ts'
+import { TRACK_DOOR } from './track.ts'
 
 export interface FrontDoor {
   readonly method: 'GET' | 'POST'
   /** As Elysia writes paths: `/users/:userId/journey`. */
   readonly path: string
   readonly door: Door
+  /** What the documentation says of it. */
+  readonly operation?: Operation
 }
 
-export const FRONT_DOORS: readonly FrontDoor[] = [{ method: 'POST', path: '/v1/events', door: EVENTS_DOOR }]
+export const FRONT_DOORS: readonly FrontDoor[] = [
+  { method: 'POST', path: '/v1/events', door: EVENTS_DOOR, operation: EVENTS_OPERATION },
+  { method: 'POST', path: '/events', door: EVENTS_API_DOOR },
+  { method: 'POST', path: '/api/track', door: TRACK_DOOR },
+]
+
+/** What the documentation is made of: the front doors, the stream and what the service says of itself. */
+export const DOCUMENTED_ROUTES: readonly Route[] = [
+  ...FRONT_DOORS.flatMap(({ method, path, operation }) =>
+    operation === undefined ? [] : [{ method, path, operation }],
+  ),
+  { method: 'GET', path: STREAM_PATH, operation: STREAM_OPERATION },
+  ...SERVICE_ROUTES,
+]

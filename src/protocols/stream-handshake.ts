@@ -7,6 +7,7 @@ import { admit, type Edge } from '../http/edge.ts'
 import { requestId } from '../http/request-id.ts'
 import { verify } from '../http/signed.ts'
 import type { Streams } from '../http/streams.ts'
+import type { Operation } from '../openapi/operation.ts'
 import { isRejection, reject } from '../rejection.ts'
 import { EventStream, STREAM_PROTOCOL } from './stream.ts'
 
@@ -14,6 +15,19 @@ export const STREAM_PATH = '/v1/stream'
 
 /** `new WebSocket(url, ['penstock', key])`: this one is what the server answers, so that the key is not repeated. */
 const SUBPROTOCOL = 'penstock'
+
+export const STREAM_OPERATION: Operation = {
+  summary: 'Send events over a WebSocket',
+  description: `Messages are \`[event, …]\` or \`{"events": [event, …], "seq": 7}\`, events as at \`POST /v1/events\`. Each is answered when its events are
+on disk: \`{"type": "ack", "seq": 7, "accepted": 2, "rejected": 0, "errors"?, "warnings"?}\`, or \`{"type": "error", "seq": 7, "error": {…}, "retry_after_ms"?}\`.
+\`{"type": "slow_down", "retry_after_ms": 1000}\` says that the socket is not read until its backlog has fallen. The server pings every 30 s.
+The key may also be a subprotocol: \`new WebSocket(url, ['penstock', key])\`. A message over the limit of a body closes the socket with 1009,
+a key that is no good any more with 1008, the end of the collector with 1001: connect again and send what was not acknowledged again.`,
+  tag: 'Events',
+  key: 'header or query',
+  success: { status: 101, description: 'The socket is open.' },
+  refusals: ['invalid_event', 'unauthorized', 'forbidden', 'overloaded'],
+}
 
 const NOTHING = new Uint8Array(0)
 

@@ -3,8 +3,8 @@ import { type Stream, Streams } from '../../src/http/streams.ts'
 import { waitUntil } from '../support/collector.ts'
 
 /** A socket that answers pings for so many rounds. */
-function makeStream(roundsAlive: number) {
-  const stream = {
+function makeStream(roundsAlive: number): Stream & { beats: number; isTerminated: boolean } {
+  const stream: ReturnType<typeof makeStream> = {
     beats: 0,
     isTerminated: false,
     isPaused: false,
@@ -14,7 +14,7 @@ function makeStream(roundsAlive: number) {
       streams.delete(stream)
     },
     end: async () => streams.delete(stream),
-  } satisfies Stream & Record<string, unknown>
+  }
   return stream
 }
 

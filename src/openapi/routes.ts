@@ -1,0 +1,50 @@
+/** `/openapi.json` and `/docs` (also `/api-docs.json` and `/api-docs`): the documentation that a running collector serves of itself. */
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { Elysia } from 'elysia'
+import { version } from '../../package.json'
+import { openApiDocument, type Route } from './document.ts'
+
+/** Swagger UI's files; nothing is loaded from elsewhere. */
+const ASSETS = {
+  'swagger-ui.css': 'text/css',
+  'swagger-ui-bundle.js': 'text/javascript',
+  'favicon-32x32.png': 'image/png',
+} as const
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>Penstock API</title>
+  <link rel="stylesheet" href="/docs/swagger-ui.css">
+  <link rel="icon" href="/docs/favicon-32x32.png">
+</head>
+<body>
+  <div id="docs"></div>
+  <script src="/docs/swagger-ui-bundle.js"></script>
+  <script>SwaggerUIBundle({ url: '/openapi.json', dom_id: '#docs', deepLinking: true, validatorUrl: null })</script>
+</body>
+</html>
+`
+
+export function documentationRoutes(routes: readonly Route[]) {
+  const document = JSON.stringify(openApiDocument(routes, version))
+  const json = () => new Response(document, { headers: { 'content-type': 'application/json' } })
+  const page = () => new Response(PAGE, { headers: { 'content-type': 'text/html; charset=utf-8' } })
+  const app = new Elysia()
+    .get('/openapi.json', json)
+    .get('/api-docs.json', json)
+    .get('/docs', page)
+    .get('/api-docs', page)
+  const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
+  for (const [name, type] of Object.entries(ASSETS)) {
+    const file = Bun.file(join(directory, name))
+    app.get(
+      `/docs/${name}`,
+      () => new Response(file, { headers: { 'content-type': type, 'cache-control': 'max-age=86400' } }),
+    )
+  }
+  return app
+}
