@@ -22,13 +22,13 @@
  * - The part is there, or a part of the table, active or outdated, has the same or a higher block number: then this insert had ended
  *   before that one began, so its part was merged, or left by a drop, a move or its TTL.
  * - The part is in `detached/`, where ClickHouse puts what it cannot read: to insert those rows again could double them.
- * - The record has a DROP: ClickHouse writes them for the parts it drops, by DROP PARTITION, TRUNCATE or TTL. If those were the
- *   newest parts of the table, and a kill came before ClickHouse had written the DROP records, we write them now: it was about to
- *   do so itself, and it matters only to a batch that is still being sent.
+ * - The record has a DROP: ClickHouse writes them for the parts it drops, by DROP PARTITION, TRUNCATE or TTL, before the empty part
+ *   that takes their place leaves the disk. Were it otherwise, we would write what ClickHouse was about to write itself, and that
+ *   matters only to a batch that is still being sent.
  * - A line that is no record: ClickHouse stops reading the file there, so it believes nothing behind it.
  *
  * Source: ClickHouse 26.7, `MergeTreeDeduplicationLog.cpp` (format, `load`, `dropPart`) and `MergeTreeSink.cpp` (`commitPart`); the order
- * of the write and the rename was also seen with strace. Later versions rename first: there a record always has its part.
+ * of the write and the rename was also seen with strace. Later source renames first: there a record always has its part.
  */
 import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'

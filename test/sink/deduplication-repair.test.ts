@@ -183,6 +183,10 @@ test('a partition that was dropped is left to ClickHouse, which forgets its batc
   const log = readFileSync(newestLog(path), 'utf8')
   expect(log).toContain(`2\t${part}\t`)
   expect(await home.repair()).toEqual({ dropped: [], cut: [], unreadable: [] })
+  // The empty part in the place of the dropped ones; ClickHouse deletes it after some time.
+  for (const name of readdirSync(path))
+    if (name.startsWith(`${partition}_`)) rmSync(join(path, name), { recursive: true })
+  expect(await home.repair()).toEqual({ dropped: [], cut: [], unreadable: [] })
   expect(readFileSync(newestLog(path), 'utf8')).toBe(log)
   await home.start()
   expect(await home.insert(body, 'log/1')).toBe(0)
