@@ -151,12 +151,15 @@ export function checkJson(object: object, path: string, index: number, findings:
   return true
 }
 
-/** Refuses a value that is not of a protocol's shape, with the first thing that is wrong about it. */
+/** Refuses a value that is not of a protocol's shape, with the first thing that is wrong about it; a schema's title says it better. */
 export function refuseShape(check: TypeCheck<TSchema>, value: unknown, index: number, findings: Findings): undefined {
   const error = check.Errors(value).First()
   const path = error === undefined ? '' : error.path.slice(1).replaceAll('/', '.')
-  const message = error === undefined ? 'not an event' : `${error.message.toLowerCase()}, got ${show(error.value)}`
-  findings.refuse(index, path, message)
+  if (error === undefined) return findings.refuse(index, path, 'not an event')
+  const { title } = error.schema
+  const message =
+    title === undefined ? `${error.message.toLowerCase()}, got ${show(error.value)}` : expected(title, error.value)
+  return findings.refuse(index, path, message)
 }
 
 /** The words for a wrong value. */

@@ -30,6 +30,14 @@ export function parseJsonExactly(text: string): unknown {
   }) as (key: string, value: unknown) => unknown)
 }
 
+/** The same text for equal values, whatever the order of keys: for naming a value by its content. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`
+  if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? `${value}` : JSON.stringify(value)
+  const entries = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))
+  return `{${entries.map(([key, inner]) => `${JSON.stringify(key)}:${canonicalJson(inner)}`).join()}}`
+}
+
 /** The engine's message names no position: it is looked for here, in a text that is known to be wrong. */
 function describe(text: string, error: unknown): string {
   const message = error instanceof Error ? error.message.replace(/^JSON Parse error: /, '') : String(error)

@@ -1,7 +1,7 @@
 /** ISO 8601 times as clients send them. `Date.parse` takes much more, differs between engines and is slower. */
 
 /** What DateTime64(3) in table `events` can hold: 1900-01-01 up to 2299-12-31. */
-const EARLIEST_MS = Date.UTC(1900, 0, 1)
+export const EARLIEST_MS = Date.UTC(1900, 0, 1)
 const LATEST_MS = Date.UTC(2300, 0, 1) - 1
 
 let lastDate = ''
@@ -22,7 +22,12 @@ export function parseTimestamp(text: string): number {
   }
   const timeMs = text.length === 10 ? 0 : parseTime(text)
   const sum = lastDateMs + timeMs
-  return sum >= EARLIEST_MS && sum <= LATEST_MS ? sum : Number.NaN
+  return isStorableTime(sum) ? sum : Number.NaN
+}
+
+/** Whether milliseconds since the epoch are of the years that can be stored. */
+export function isStorableTime(timeMs: number): boolean {
+  return timeMs >= EARLIEST_MS && timeMs <= LATEST_MS
 }
 
 function parseDate(date: string): number {

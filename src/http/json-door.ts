@@ -19,6 +19,10 @@ export interface JsonProtocol {
   limits(edge: Edge): { readonly bodyBytesMax: number; readonly batchEventsMax: number }
   /** The key, when the headers have none; from the query, or from the body where that is given. */
   keyIn?(url: string, body: unknown): string | undefined
+  /** A key that `keyIn` finds in the body goes before one in the headers. */
+  readonly isBodyKeyFirst?: boolean
+  /** What is said when there is no key at all, where it is not one in the headers that is wanted. */
+  readonly keyWanted?: string
   /** The events of the body and how one is read, or why it is none of this protocol. Called again when digits would be lost. */
   open(body: unknown, context: RequestContext): Pick<Drafts, 'values' | 'read'> | Rejection
   /** The answer to a request of which at least one event was accepted. */
@@ -46,7 +50,7 @@ export function jsonDoor(protocol: JsonProtocol): Door {
 async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rejection> {
   const { edge, request } = visit
   const presented = presentedKey(request.headers) ?? protocol.keyIn?.(request.url, undefined)
-  const isKeyAwaited = presented === undefined && protocol.keyIn !== undefined
+  const isKeyAwaited = protocol.keyIn !== undefined && (presented === undefined || protocol.isBodyKeyFirst === true)
   const early = isKeyAwaited ? undefined : await admit(visit, presented)
   if (isRejection(early)) return early
   const { bodyBytesMax } = protocol.limits(edge)
@@ -56,10 +60,10 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   try {
     const parsed = parseJson(body.text)
     if ('malformed' in parsed) return reject('malformed_json', parsed.malformed)
-    const context = early ?? (await admit(visit, protocol.keyIn?.(request.url, parsed.value)))
+    const context = early ?? (await admitLate(visit, protocol, parsed.value, presented))
     if (isRejection(context)) return context
     const ownBytesMax = context.key.bodyBytesMax ?? bodyBytesMax
-    if (early === undefined && body.text.length > ownBytesMax) return tooLarge(ownBytesMax, body.text.length)
+    if (body.heldBytes > ownBytesMax) return tooLarge(ownBytesMax, body.heldBytes)
     const signature = await verify(context, request, body.raw)
     if (isRejection(signature)) return signature
     const receipt = await accept(context, protocol, parsed.value, body.text)
@@ -68,6 +72,17 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   } finally {
     edge.inFlight.release(body.heldBytes)
   }
+}
+
+async function admitLate(
+  visit: Visit,
+  protocol: JsonProtocol,
+  body: unknown,
+  presented: string | undefined,
+): Promise<RequestContext | Rejection> {
+  const key = protocol.keyIn?.(visit.request.url, body) ?? presented
+  if (key === undefined && protocol.keyWanted !== undefined) return reject('unauthorized', protocol.keyWanted)
+  return admit(visit, key)
 }
 
 async function accept(
