@@ -131,7 +131,10 @@ function disagreement(values: Variables): Problem<'invalid_configuration'> | und
     (DURABILITY === 'memory'
       ? atLeast('RING_BYTES', RING_BYTES, 8 * BODY_BYTES_MAX, '8 times BODY_BYTES_MAX with DURABILITY=memory')
       : undefined) ??
-    (values.CLICKHOUSE_URL === undefined ? sharedPort(values) : undefined)
+    (values.CLICKHOUSE_URL === undefined ? sharedPort(values) : undefined) ??
+    (values.WORKERS > 1 && values.REDIS_URL === undefined
+      ? refuse('WORKERS', String(values.WORKERS), '1 without REDIS_URL, by which workers share limits and event ids')
+      : undefined)
   )
 }
 

@@ -17,6 +17,11 @@ export function boundHeap(): void {
   if (inherited[VARIABLE] !== undefined || process.execve === undefined) return
   process.execve(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
     ...inherited,
-    [VARIABLE]: String(BYTES),
+    ...heapBounds(),
   } as NodeJS.ProcessEnv)
+}
+
+/** The environment that bounds the heap of a process to be started. */
+export function heapBounds(): Readonly<Record<string, string>> {
+  return { [VARIABLE]: environment()[VARIABLE] ?? String(BYTES) }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
 /** The command line. Commands are loaded when they run, so that each starts fast. */
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import { version } from '../package.json'
 import { CommandFailure, configOrFail } from './cli/session.ts'
 import { renderVariables } from './config.ts'
@@ -13,10 +13,17 @@ const program = command(new Command('penstock'))
 
 command(program.command('serve'))
   .description('take events, until SIGTERM or SIGINT')
-  .action(async () => {
+  .addOption(new Option('--worker <number>', 'what the supervisor starts').argParser(Number).hideHelp())
+  .addOption(new Option('--drain', 'only send what the log holds').hideHelp())
+  .action(async ({ worker, drain }: { worker?: number; drain?: boolean }) => {
     const config = configOrFail()
     boundHeap()
-    await (await import('./serve.ts')).serve(config)
+    const { supervise, leftoverLogs } = await import('./supervisor.ts')
+    if (worker === undefined && (config.workers > 1 || leftoverLogs(config.dataDir, 1).length > 0))
+      return supervise(config)
+    const serve = await import('./serve.ts')
+    await (worker !== undefined && drain ? serve.drain(config, worker) : serve.serve(config, worker))
+    process.disconnect?.() // the supervisor's channel would keep the process alive
   })
 
 command(program.command('migrate'))
@@ -28,8 +35,25 @@ command(program.command('provision'))
   .requiredOption('--tenant <name>', 'tenant, made when it is new')
   .requiredOption('--workspace <name>', 'workspace, new in its tenant')
   .option('--tier <tier>', 'rate limit of both keys: free, pro, enterprise, site, unlimited or events a minute')
+  .option('--event-types <list>', 'types that POST /events takes, comma-separated, `default` or `any`', 'default')
   .option('--json', 'print JSON')
   .action(async (options) => (await import('./cli/provision.ts')).provision(options))
+
+const workspaces = command(program.command('workspaces')).description('list and update workspaces')
+
+command(workspaces.command('list'))
+  .description('list workspaces')
+  .option('--tenant <name>', 'only this tenant')
+  .option('--json', 'print JSON')
+  .action(async (options) => (await import('./cli/workspaces.ts')).listWorkspaces(options))
+
+command(workspaces.command('update'))
+  .description('change a workspace')
+  .requiredOption('--tenant <name>', 'tenant')
+  .requiredOption('--workspace <name>', 'workspace')
+  .requiredOption('--event-types <list>', 'types that POST /events takes, comma-separated, `default` or `any`')
+  .option('--json', 'print JSON')
+  .action(async (options) => (await import('./cli/workspaces.ts')).updateWorkspace(options))
 
 const keys = command(program.command('keys')).description('list, create, rotate and revoke keys')
 
@@ -48,6 +72,10 @@ command(keys.command('create'))
   .option('--scopes <list>', 'of ingest, read, admin, comma-separated (public: ingest; secret: ingest,read)')
   .option('--tier <tier>', 'free, pro, enterprise, site, unlimited or events a minute (public: site; secret: free)')
   .option('--expires-in <duration>', 'for example 90d (never)')
+  .option('--origins <list>', 'web pages that may use it: https://shop.example,https://*.example.com (all)')
+  .option('--signing <mode>', 'whether requests have to be signed: off, optional or required (off)')
+  .option('--batch-events-max <number>', 'events in one request (as configured)')
+  .option('--body-bytes-max <size>', 'size of a request body, for example 256KiB (as configured)')
   .option('--json', 'print JSON')
   .action(async (options) => (await import('./cli/keys.ts')).createKey(options))
 
@@ -108,7 +136,7 @@ command(program.command('doctor'))
     if (!(await doctor(options))) process.exitCode = 1
   })
 
-for (const group of [program, keys, deadLetters]) refuseWithoutCommand(group)
+for (const group of [program, workspaces, keys, deadLetters]) refuseWithoutCommand(group)
 
 try {
   await program.parseAsync()

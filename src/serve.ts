@@ -1,5 +1,5 @@
 /** `penstock serve`: builds everything in order, stops it in order. */
-import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { version } from '../package.json'
 import { KeyCache } from './auth/key-cache.ts'
 import { banner } from './cli/banner.ts'
@@ -19,8 +19,10 @@ import { MemoryLog } from './log/memory-log.ts'
 import { WriteAheadLog } from './log/write-ahead-log.ts'
 import { Pipeline } from './pipeline.ts'
 import { reasonOf } from './problem.ts'
+import { signalled, signalledBySupervisor } from './signals.ts'
 import { startSink } from './sink/sink.ts'
 import { Status } from './status.ts'
+import { logDirectory, type WorkerMessage } from './supervisor.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 
 /** Encoded bytes that may gather while a commit runs; less where the log itself is small. */
@@ -29,19 +31,28 @@ const BLOCK_BYTES_MAX = 8 * 1024 * 1024
 /** How long a write of another process to the control database may hold up this one. */
 const CONTROL_BUSY_TIMEOUT_MS = 1000
 
+/** The longest time that a timer can wait: 24 days. */
+const TIMER_MAX_MS = 2 ** 31 - 1
+
 /** From this share of WAL_MAX_BYTES on, clients that can be slowed down are. */
 const LOG_FILLING = 0.9
 const LOG_LOOK_INTERVAL_MS = 50
 
-/** Runs the collector until SIGTERM or SIGINT. Throws `CommandFailure` when it cannot start. */
-export async function serve(config: Config): Promise<void> {
-  const logger = createLogger({ level: config.logLevel })
-  const stopped = signalled()
+/**
+ * Runs the collector until SIGTERM or SIGINT. Throws `CommandFailure` when it cannot start.
+ * @param worker its number among several; left out when it is the only one
+ */
+export async function serve(config: Config, worker?: number): Promise<void> {
+  const logger = createLogger({ level: config.logLevel, worker })
+  const stopped = worker === undefined ? signalled() : signalledBySupervisor()
 
   const control = orFail(await openControl({ ...config, busyTimeoutMs: CONTROL_BUSY_TIMEOUT_MS }))
-  const first = await firstWorkspace(control, config.dataDir)
+  const first = orFail(await firstWorkspace(control, config.dataDir))
+  const secrets = await control.secretsProblem()
+  if (secrets !== undefined)
+    logger.error({ problem: secrets.problem }, `keys that sign cannot be used: ${secrets.message}`)
   const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })
-  const log = await openLog(config, logger)
+  const log = await openLog(config, logDirectory(config.dataDir, worker ?? 0), logger)
   const groupCommit = new GroupCommit({ log, blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4) })
   const pipeline = new Pipeline({ limits: new MemoryLimits(), dedupe: NO_DEDUPE, groupCommit })
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
@@ -60,15 +71,18 @@ export async function serve(config: Config): Promise<void> {
   const status = new Status({ version, log, groupCommit, pipeline, inFlight, streams, sink, control })
   keys.start()
   const server = await orExplain(`cannot listen on ${config.host}:${config.port} (HOST, PORT)`, () =>
-    listen(edge, status, streams, config),
+    listen(edge, status, streams, { ...config, isShared: worker !== undefined }),
   )
   logger.info(
     { host: config.host, port: server.port, dataDir: config.dataDir, durability: config.durability },
     'accepting events',
   )
 
+  tellSupervisor('accepting')
+
   void sink.ready().then(() => {
-    if (config.logLevel === 'silent') return
+    tellSupervisor('flowing')
+    if (config.logLevel === 'silent' || worker !== undefined) return
     const { user, password, database } = config.clickhouse
     const clickhouse = { url: sink.url, user, hasPassword: password !== '', database }
     process.stdout.write(banner({ ...config, port: server.port, publicKey: first?.publicKey, clickhouse }))
@@ -90,6 +104,26 @@ export async function serve(config: Config): Promise<void> {
   await control.close()
   logger.info('stopped')
   if (reason instanceof Error) throw new CommandFailure(reason.message)
+}
+
+/** A worker that takes no events: everything that its log holds is sent, then it ends. */
+export async function drain(config: Config, worker: number): Promise<void> {
+  const logger = createLogger({ level: config.logLevel, worker })
+  const log = await openLog(config, logDirectory(config.dataDir, worker), logger)
+  const sink = startSink({ config, log, logger })
+  logger.info('emptying a log that an earlier start has left')
+  const stopped = signalledBySupervisor()
+  await log.close()
+  await Promise.race([sink.ready(), stopped])
+  const flushed = sink.stop(TIMER_MAX_MS)
+  const ending = stopped.then(() => sleep(config.shutdownDeadlineMs, undefined, { ref: false }))
+  await Promise.race([flushed, ending])
+  sayWhatIsLeft(config, log, logger)
+  await log.dispose()
+}
+
+function tellSupervisor(message: WorkerMessage): void {
+  process.send?.(message)
 }
 
 /** Whether the log has used up most of its room; looked at now and then, because many ask. */
@@ -117,11 +151,10 @@ function sayWhatIsLeft({ durability }: Config, log: EventLog, logger: Logger): v
   else logger.info({ bytes }, 'events that are not flushed wait in the log for the next start')
 }
 
-async function openLog(config: Config, logger: Logger): Promise<EventLog> {
+async function openLog(config: Config, directory: string, logger: Logger): Promise<EventLog> {
   // Without files the ring is all there is: one half is filled while the other is sent.
   if (config.durability === 'memory')
     return new MemoryLog({ ...config, segmentBytes: Math.min(config.segmentBytes, config.ringBytes / 2) })
-  const directory = join(config.dataDir, 'log')
   return orExplain(`cannot open the log in ${directory} (DATA_DIR)`, () =>
     WriteAheadLog.open({ ...config, directory, logger }),
   )
@@ -133,18 +166,4 @@ async function orExplain<Result>(what: string, work: () => Result | Promise<Resu
   } catch (error) {
     throw new CommandFailure(`${what}: ${reasonOf(error)}`)
   }
-}
-
-/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once, what is durable stays in the log. */
-function signalled(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    let seen = false
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.on(signal, () => {
-        if (seen) process.exit(1)
-        seen = true
-        resolve(signal)
-      })
-    }
-  })
 }

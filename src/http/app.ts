@@ -21,6 +21,8 @@ export interface HttpOptions {
   readonly host: string
   /** 0 takes a free one. */
   readonly port: number
+  /** Other processes listen there too. */
+  readonly isShared: boolean
 }
 
 /** A connection on which nothing moves is closed after this time. */
@@ -47,8 +49,8 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
       edge.logger.error({ err: error, requestId: id }, 'a request failed: this is a bug')
       return refuse(reject('internal', 'something went wrong here, it is not your request'), id)
     })
-    // Not shared with another process, which Elysia would have it: its half of the requests would go to another log.
-    .listen({ hostname: options.host, port: options.port, reusePort: false })
+    // Not shared unless that is meant: with a second collector on the port by mistake, half of the requests would go to another log.
+    .listen({ hostname: options.host, port: options.port, reusePort: options.isShared })
   const { server } = app
   if (server === null || server.port === undefined) throw new Error(`cannot listen on ${options.host}:${options.port}`)
   return {

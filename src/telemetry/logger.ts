@@ -14,6 +14,8 @@ export interface LoggerOptions {
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
   /** Readable lines instead of JSON; by default when stdout is a terminal. */
   readonly pretty?: boolean
+  /** Number of the process among several, in every line. */
+  readonly worker?: number | undefined
   /** Where the lines go instead of stdout. */
   readonly destination?: DestinationStream
 }
@@ -24,7 +26,7 @@ export function createLogger(options: LoggerOptions): Logger {
   return pino(
     {
       level: options.level,
-      base: null,
+      base: options.worker === undefined ? null : { worker: options.worker },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
