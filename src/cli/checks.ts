@@ -62,27 +62,27 @@ export function checkDataDirectory(config: Config): Check {
 /** The control database opens, and its signing secrets can be decrypted. */
 export async function checkControlDatabase(config: Config): Promise<Check> {
   const name = 'control database'
-  if (!existsSync(resolve(config.dataDir, 'control.sqlite'))) {
+  const isPostgres = config.controlDatabaseUrl !== undefined
+  if (!isPostgres && !existsSync(resolve(config.dataDir, 'control.sqlite'))) {
     return { name, status: 'ok', message: 'not there yet, made at the first start' }
   }
-  const control = await openControl(config)
+  const control = await openControl({ ...config, migrate: false })
   if (isProblem(control)) {
-    return {
-      name,
-      status: 'failed',
-      message: control.message,
-      mend: 'check its owner and mode, or restore it from a backup',
-    }
+    const { message } = control
+    if (control.problem === 'control_not_migrated') return { name, status: 'ok', message }
+    const mend = isPostgres
+      ? 'start Postgres, or correct CONTROL_DATABASE_URL'
+      : 'check its owner and mode, or restore it from a backup'
+    return { name, status: 'failed', message, mend }
   }
   try {
-    const workspaces = await control.listWorkspaces()
-    const first = workspaces[0]
-    const secret = first === undefined ? '' : await control.signingSecret(first)
-    if (isProblem(secret)) {
-      const mend = 'restore DATA_DIR/secret.key, or set SIGNING_SECRETS_KEY as it was'
-      return { name, status: 'failed', message: secret.message, mend }
+    const secrets = await control.secretsProblem()
+    if (secrets !== undefined) {
+      const mend = 'restore DATA_DIR/secret.key, or set SIGNING_SECRETS_KEY as it was, the same for every collector'
+      return { name, status: 'failed', message: secrets.message, mend }
     }
-    return { name, status: 'ok', message: `${workspaces.length} workspaces` }
+    const workspaces = await control.listWorkspaces()
+    return { name, status: 'ok', message: `${isPostgres ? 'Postgres, ' : ''}${workspaces.length} workspaces` }
   } finally {
     await control.close()
   }

@@ -7,7 +7,7 @@
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { isProblem } from '../problem.ts'
+import { isProblem, type Problem } from '../problem.ts'
 import type { ControlDatabase, Provisioned } from './control-database.ts'
 import { keyState } from './key-record.ts'
 import { hashKey } from './keys.ts'
@@ -32,15 +32,20 @@ export function firstKeyPath(dataDir: string): string {
 /**
  * When there is no workspace at all, makes tenant `default`, workspace `default` (without a rate limit: it is the operator's own).
  * Returns its keys, at later starts too while the file is there and its public key is good; otherwise undefined.
- * Throws when the database or the data directory fails.
+ * A collector that shares the database with others has the file only when it made the workspace. A problem when the key of the
+ * signing secrets cannot be used. Throws when the database or the data directory fails.
  */
-export async function firstWorkspace(control: ControlDatabase, dataDir: string): Promise<Provisioned | undefined> {
+export async function firstWorkspace(
+  control: ControlDatabase,
+  dataDir: string,
+): Promise<Provisioned | undefined | Problem> {
   const path = firstKeyPath(dataDir)
   if ((await control.listWorkspaces()).length > 0) return stillGood(control, readIfThere(path))
   const made = await control.provision(FIRST)
   if (isProblem(made)) {
-    if (made.problem === 'workspace_taken') return stillGood(control, readIfThere(path)) // another process was first
-    throw new Error(made.message)
+    // Another process was first.
+    if ((await control.listWorkspaces()).length > 0) return stillGood(control, readIfThere(path))
+    return made
   }
   rmSync(path, { force: true }) // of a control database that is gone
   createPrivateFile(path, `${JSON.stringify(toProvisionedJson(made), undefined, 2)}\n`)

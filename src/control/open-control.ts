@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type Dialect, Kysely } from 'kysely'
 import { type Problem, problem, reasonOf } from '../problem.ts'
 import { ControlDatabase } from './control-database.ts'
-import { type ControlTables, migrateControl } from './schema.ts'
+import { type ControlTables, isMigrated, migrateControl } from './schema.ts'
 import type { SecretsKeyOptions } from './signing-secrets.ts'
 import { openSqlite } from './sqlite.ts'
 
@@ -12,23 +12,26 @@ import { openSqlite } from './sqlite.ts'
 export interface ControlOptions extends SecretsKeyOptions {
   /** A postgres:// address; without it the data is in DATA_DIR/control.sqlite. */
   readonly controlDatabaseUrl?: string
-  /**
-   * Milliseconds to wait for another process that is writing, with Postgres for any statement. Default 5000.
-   * With SQLite this thread stands still meanwhile.
-   */
+  /** SQLite: milliseconds to wait for another process that is writing; this thread stands still meanwhile. Default 5000. */
   readonly busyTimeoutMs?: number
+  /** Postgres: milliseconds that a statement may take, with its wait for other processes. Default 5000. */
+  readonly statementTimeoutMs?: number
+  /** Bring the tables up to date; else, when they are not, it is a problem. Default true. */
+  readonly migrate?: boolean
 }
 
 /** Opens the control database and brings its tables up to date. A problem when it cannot be reached or used. */
-export async function openControl(options: ControlOptions): Promise<ControlDatabase | Problem<'control_unavailable'>> {
-  const { dataDir, controlDatabaseUrl: url, busyTimeoutMs = 5000 } = options
+export async function openControl(
+  options: ControlOptions,
+): Promise<ControlDatabase | Problem<'control_unavailable' | 'control_not_migrated'>> {
+  const { dataDir, controlDatabaseUrl: url, migrate = true } = options
   let place = join(dataDir, 'control.sqlite')
   let database: Kysely<ControlTables> | undefined
   try {
     let dialect: Dialect
     if (url === undefined) {
       mkdirSync(dataDir, { recursive: true })
-      dialect = openSqlite(place, busyTimeoutMs)
+      dialect = openSqlite(place, options.busyTimeoutMs ?? 5000)
     } else {
       const { openPostgres, postgresPlace } = await import('./postgres.ts')
       const read = postgresPlace(url)
@@ -37,10 +40,15 @@ export async function openControl(options: ControlOptions): Promise<ControlDatab
         return problem('control_unavailable', `CONTROL_DATABASE_URL cannot be read (value not shown): it ${wants}`)
       }
       place = read
-      dialect = openPostgres(url, busyTimeoutMs)
+      dialect = openPostgres(url, options.statementTimeoutMs ?? 5000)
     }
     database = new Kysely<ControlTables>({ dialect })
-    await migrateControl(database)
+    if (migrate) {
+      await migrateControl(database)
+    } else if (!(await isMigrated(database))) {
+      await database.destroy()
+      return problem('control_not_migrated', `${place} has no tables of this version: the next start makes them`)
+    }
     return new ControlDatabase(database, options)
   } catch (error) {
     await database?.destroy()

@@ -108,14 +108,22 @@ export const CONTROL_MIGRATIONS: Readonly<Record<string, Migration>> = {
   },
 }
 
+/** Whether the tables are as this version wants them. Changes nothing. Throws when the database fails. */
+export async function isMigrated(database: Kysely<ControlTables>): Promise<boolean> {
+  const known = await migrator(database).getMigrations()
+  return known.every((migration) => migration.executedAt !== undefined)
+}
+
 /**
  * Brings the schema up to date; costs one look when it is already. Several processes may call it at once.
  * Throws when a migration fails: nothing that needs the control database can go on then.
  */
 export async function migrateControl(database: Kysely<ControlTables>): Promise<void> {
-  const migrator = new Migrator({ db: database, provider: { getMigrations: async () => CONTROL_MIGRATIONS } })
-  const known = await migrator.getMigrations()
-  if (known.every((migration) => migration.executedAt !== undefined)) return
-  const { error } = await migrator.migrateToLatest()
+  if (await isMigrated(database)) return
+  const { error } = await migrator(database).migrateToLatest()
   if (error !== undefined) throw error
+}
+
+function migrator(database: Kysely<ControlTables>): Migrator {
+  return new Migrator({ db: database, provider: { getMigrations: async () => CONTROL_MIGRATIONS } })
 }
