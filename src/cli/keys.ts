@@ -1,7 +1,8 @@
 /** `penstock keys`: list, create, rotate, revoke. */
-import { resolve } from 'node:path'
+import { formatBytes } from '../bytes.ts'
 import { type KeyRecord, keyState, type NewKey } from '../control/key-record.ts'
 import type { KeyKind } from '../control/keys.ts'
+import { announceToServers } from './announce.ts'
 import { DURATION_FORM, parseDuration } from './duration.ts'
 import { CommandFailure, orFail, printJson, printTable, withControl } from './session.ts'
 
@@ -20,24 +21,27 @@ export interface CreateOptions {
   readonly scopes?: string
   readonly tier?: string
   readonly expiresIn?: string
+  readonly batchEventsMax?: string
+  readonly bodyBytesMax?: string
+  readonly origins?: string
+  readonly signing?: string
   readonly json?: boolean
 }
 
 /** Lists keys without the keys themselves. */
 export async function listKeys(options: ListOptions): Promise<void> {
-  await withControl(async (control, config) => {
-    const records = await control.listKeys(options)
-    if (options.json) return printJson(records.map(toJson))
-    if (records.length === 0) return void process.stdout.write(`no keys in ${resolve(config.dataDir)}\n`)
-    const heads = ['id', 'key', 'workspace', 'kind', 'scopes', 'tier', 'state', 'expires', 'last used']
-    printTable([heads, ...records.map(toCells)])
-  })
+  const records = await withControl((control) => control.listKeys(options))
+  if (options.json) return printJson(records.map(toJson))
+  if (records.length === 0) return void process.stdout.write('no keys\n')
+  const heads = ['id', 'key', 'workspace', 'kind', 'scopes', 'tier', 'state', 'expires', 'last used']
+  printTable([[...heads, 'signing', 'limits', 'origins'], ...records.map(toCells)])
 }
 
 /** Makes a key and prints it: the only time it is shown. */
 export async function createKey(options: CreateOptions): Promise<void> {
   const kind = parseKind(options.kind)
   const lifetimeMs = options.expiresIn === undefined ? undefined : durationOrFail('--expires-in', options.expiresIn)
+  if (lifetimeMs === 0) throw new CommandFailure(`--expires-in is "${options.expiresIn}", but wants more than nothing`)
   const expiresAt = lifetimeMs === undefined ? undefined : new Date(Date.now() + lifetimeMs)
   const made = orFail(await withControl((control) => control.createKey({ ...options, kind, expiresAt })))
   printNewKey(made, options.json)
@@ -46,7 +50,11 @@ export async function createKey(options: CreateOptions): Promise<void> {
 /** Replaces a key; the old one goes on through the grace period. */
 export async function rotateKey(id: string, options: { grace: string; json?: boolean }): Promise<void> {
   const graceMs = durationOrFail('--grace', options.grace)
-  const made = orFail(await withControl((control) => control.rotateKey(id, graceMs)))
+  const made = await withControl(async (control, config) => {
+    const rotated = orFail(await control.rotateKey(id, graceMs))
+    await announceToServers(config, id)
+    return rotated
+  })
   printNewKey(made, options.json)
   if (!options.json) process.stdout.write(`Key ${id} goes on for ${options.grace}.\n`)
 }
@@ -55,9 +63,9 @@ export async function rotateKey(id: string, options: { grace: string; json?: boo
 export async function revokeKey(id: string, options: { json?: boolean }): Promise<void> {
   await withControl(async (control, config) => {
     const record = orFail(await control.revokeKey(id))
+    const when = await announceToServers(config, id)
     if (options.json) return printJson(toJson(record))
-    const delay = `${config.keyCacheLifetimeMs / 1000} s`
-    process.stdout.write(`Key ${id} is revoked; running servers refuse it within ${delay}.\n`)
+    process.stdout.write(`Key ${id} is revoked; running servers refuse it ${when}.\n`)
   })
 }
 
@@ -70,6 +78,9 @@ function printNewKey(made: NewKey, json: boolean | undefined): void {
     ['scopes', made.record.scopes.join(',')],
     ['tier', made.record.tier],
     ['expires', made.record.expiresAt ?? 'never'],
+    ['signing', made.record.signing],
+    ['limits', limitsOf(made.record)],
+    ['origins', originsOf(made.record)],
   ])
   process.stdout.write('\nKeep it: it is not shown again.\n')
 }
@@ -89,6 +100,10 @@ function toJson(record: KeyRecord) {
     revoked_at: record.revokedAt,
     replaced_by: record.replacedBy,
     last_used_at: record.lastUsedAt,
+    batch_events_max: record.batchEventsMax ?? null,
+    body_bytes_max: record.bodyBytesMax ?? null,
+    allowed_origins: record.allowedOrigins ?? null,
+    signing: record.signing,
   }
 }
 
@@ -103,7 +118,20 @@ function toCells(record: KeyRecord): readonly string[] {
     keyState(record),
     record.expiresAt ?? 'never',
     record.lastUsedAt ?? 'never',
+    record.signing,
+    limitsOf(record),
+    originsOf(record),
   ]
+}
+
+function limitsOf({ batchEventsMax, bodyBytesMax }: KeyRecord): string {
+  const events = batchEventsMax === undefined ? [] : [`${batchEventsMax} events`]
+  const bytes = bodyBytesMax === undefined ? [] : [formatBytes(bodyBytesMax)]
+  return [...events, ...bytes].join(', ') || 'as configured'
+}
+
+function originsOf({ allowedOrigins }: KeyRecord): string {
+  return allowedOrigins?.join(', ') ?? 'all'
 }
 
 function parseKind(text: string): KeyKind {

@@ -7,6 +7,7 @@ export interface ProvisionOptions {
   readonly tenant: string
   readonly workspace: string
   readonly tier?: string
+  readonly eventTypes?: string
   readonly json?: boolean
 }
 
