@@ -1,6 +1,7 @@
 /** What the documentation says of `service.ts`. */
 import { Type } from '@sinclair/typebox'
 import type { Route } from '../openapi/document.ts'
+import { TRACK_HEALTH_OPERATION } from '../protocols/track-health.ts'
 
 const Status = Type.Object({ status: Type.Literal('ok') })
 
@@ -65,6 +66,7 @@ export const SERVICE_ROUTES: readonly Route[] = [
       refusals: [],
     },
   },
+  { method: 'GET', path: '/api/track/health', operation: TRACK_HEALTH_OPERATION },
   {
     method: 'GET',
     path: '/stats',

@@ -1,6 +1,8 @@
-/** What operators and load balancers ask: `/livez`, `/readyz`, `/health`, `/stats`. */
+/** What operators and load balancers ask: `/livez`, `/readyz`, `/health`, `/stats`; and `/api/track/health`, for scripts. */
 import { Elysia } from 'elysia'
+import { trackHealth } from '../protocols/track-health.ts'
 import { answer, refuse } from './answer.ts'
+import { allowOrigin } from './cors.ts'
 import { type Rejection, isRejection } from '../rejection.ts'
 import { requestId } from './request-id.ts'
 
@@ -39,6 +41,13 @@ export function serviceRoutes(service: Service) {
     .get('/health', async ({ request }) => {
       const health = await service.health()
       return answer(health.status === 'down' ? 503 : 200, idOf(request), JSON.stringify(health))
+    })
+    .get('/api/track/health', async ({ request }) => {
+      const health = await service.health()
+      const response = answer(health.status === 'down' ? 503 : 200, idOf(request), JSON.stringify(trackHealth(health)))
+      const origin = request.headers.get('origin')
+      if (origin !== null) allowOrigin(response.headers, origin)
+      return response
     })
     .get('/stats', ({ request }) => answer(200, idOf(request), JSON.stringify(service.stats())))
 }

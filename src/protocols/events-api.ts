@@ -17,8 +17,10 @@ import {
 } from '../event-reading.ts'
 import { type JsonProtocol, jsonDoor } from '../http/json-door.ts'
 import type { Receipt } from '../pipeline.ts'
+import { INGEST_REFUSALS, type Operation } from '../openapi/operation.ts'
 import { reject } from '../rejection.ts'
 import { isStorableTime, parseTimestamp } from '../timestamp.ts'
+import { ReceiptSchema } from './receipt-body.ts'
 
 /** The types of a workspace that has no list of its own. */
 const USUAL_TYPES: readonly string[] = [
@@ -60,9 +62,6 @@ const EventSchema = Type.Object({
   eventId: Type.Optional(Id('Identifies the event: a UUID or any other text.', 'order-17')),
 })
 
-/** A body of `POST /events`. */
-export const EventsApiSchema = Type.Union([EventSchema, Type.Array(EventSchema, { minItems: 1 })])
-
 const compiled = TypeCompiler.Compile(EventSchema)
 
 const EVENTS_API: JsonProtocol = {
@@ -78,6 +77,44 @@ const EVENTS_API: JsonProtocol = {
 }
 
 export const EVENTS_API_DOOR = jsonDoor(EVENTS_API)
+
+const EXAMPLE = {
+  userId: 'user-42',
+  sessionId: '018f2f5e-5c1a-7c3e-9d2b-3f4a5b6c7d8e',
+  type: 'purchase',
+  payload: { amount: 19.9, currency: 'EUR' },
+  occurredAt: '2026-11-20T08:09:10.123Z',
+  eventId: 'order-17',
+}
+
+export const EVENTS_API_OPERATION: Operation = {
+  summary: 'Send events of users',
+  description: `One event or an array of them. Good events of a mixed array are kept, the others are told in \`errors\`. An event with an
+\`eventId\` that was sent before counts as taken and is not stored again. Which types there are is for the workspace to say.`,
+  tag: 'Events',
+  key: 'header',
+  body: {
+    'application/json': {
+      schema: Type.Union([EventSchema, Type.Array(EventSchema, { minItems: 1 })]),
+      examples: { event: EXAMPLE, array: [EXAMPLE] },
+    },
+  },
+  success: {
+    status: 202,
+    description: 'At least one event was accepted, and all that were are on disk.',
+    schema: Type.Object({
+      message: Type.String(),
+      count: Type.Integer({ minimum: 1, description: 'Events that were taken.' }),
+      eventIds: Type.Array(Type.String(), {
+        description: 'Their ids in the order of the request, as the client sent them or as they were made here.',
+      }),
+      errors: ReceiptSchema.properties.errors,
+      warnings: ReceiptSchema.properties.warnings,
+    }),
+    example: { message: 'all events were taken', count: 1, eventIds: ['order-17'] },
+  },
+  refusals: INGEST_REFUSALS,
+}
 
 function read(value: unknown, index: number, facts: RequestFacts, findings: Findings): Event | undefined {
   if (!compiled.Check(value)) return refuseShape(compiled, value, index, findings)

@@ -1,6 +1,8 @@
 /** The events of the browser script (`POST /api/track`): their types and what each says about itself. Further keys of `data` are kept. */
 import { type TSchema, Type } from '@sinclair/typebox'
 import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler'
+import { INGEST_REFUSALS, type Operation } from '../openapi/operation.ts'
+import { ReceiptSchema } from './receipt-body.ts'
 
 const TextOrNull = (description: string) =>
   Type.Optional(Type.Union([Type.String(), Type.Null()], { title: 'a text', description }))
@@ -83,8 +85,49 @@ export const TRACK_CHECKS: ReadonlyMap<unknown, TypeCheck<ReturnType<typeof item
 const TrackItemSchema = Type.Union(ITEMS.map(([, schema]) => schema))
 
 /** A body of `POST /api/track`. */
-export const TrackSchema = Type.Union([
+const TrackSchema = Type.Union([
   TrackItemSchema,
   Type.Array(TrackItemSchema, { minItems: 1 }),
   Type.Object({ events: Type.Array(TrackItemSchema, { minItems: 1 }) }),
 ])
+
+const EXAMPLE = {
+  siteId: 'pk_…',
+  sessionId: '018f2f5e-5c1a-7c3e-9d2b-3f4a5b6c7d8e',
+  event: {
+    type: 'pageview',
+    timestamp: 1790000000000,
+    data: { url: 'https://shop.example/shoes?page=2', referrer: 'https://search.example/', title: 'Shoes' },
+  },
+}
+
+export const TRACK_OPERATION: Operation = {
+  summary: 'Send events of a web page',
+  description: `For the browser's script: \`fetch\`, or \`navigator.sendBeacon\` with a text or a Blob. \`siteId\` is a public key and goes before
+one in the headers; all events of a request name the same. \`siteId\` and \`sessionId\` may also stand once, beside \`events\`. Good events
+of a mixed request are kept, \`rejected\` counts the others. An event without an id is known by its session, time, type and data, so that
+one sent twice is stored once. Pages of all origins may send, unless the key is for some only.`,
+  tag: 'Browser',
+  key: 'header or body',
+  body: {
+    'application/json': {
+      schema: TrackSchema,
+      examples: { event: EXAMPLE, array: [EXAMPLE], events: { events: [EXAMPLE] } },
+    },
+  },
+  success: {
+    status: 200,
+    description: 'At least one event was accepted, and all that were are on disk.',
+    schema: Type.Object({
+      success: Type.Literal(true),
+      rejected: Type.Optional(Type.Integer({ minimum: 1, description: 'Events that were refused, if some were.' })),
+      errors: ReceiptSchema.properties.errors,
+    }),
+    example: { success: true },
+  },
+  refusals: INGEST_REFUSALS,
+  refusal: {
+    schema: Type.Object({ success: Type.Literal(false), error: Type.String() }),
+    example: { success: false, error: 'the API key is not known' },
+  },
+}

@@ -34,7 +34,7 @@ const pageview = (changes: object = {}) => ({
 })
 const item = (sessionId: string, event: object = pageview()) => ({ siteId, sessionId, event })
 
-async function track(body: unknown, headers: Record<string, string> = {}): Promise<[number, unknown]> {
+async function track(body: unknown, headers: Record<string, string> = {}): Promise<unknown[]> {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   const response = await fetch(`${collector.url}/api/track`, { method: 'POST', body: text, headers })
   return [response.status, await response.json()]
@@ -364,5 +364,18 @@ describe('browsers', () => {
     expect(await send(undefined)).toEqual(DONE)
     for (const origin of ['https://evil.example', 'http://shop.example', 'https://shop.example.evil.example', 'null'])
       expect(await send(origin)).toEqual([403, { success: false, error: `the key is not for pages of ${origin}` }])
+  })
+})
+
+test('GET /api/track/health tells database, buffer and versions to anyone, from any page', async () => {
+  const response = await fetch(`${collector.url}/api/track/health`, { headers: { origin: 'https://shop.example' } })
+  expect(response.status).toBe(200)
+  expect(response.headers.get('access-control-allow-origin')).toBe('https://shop.example')
+  expect(response.headers.get('x-request-id')).not.toBeNull()
+  expect(await response.json()).toEqual({
+    status: 'ok',
+    database: { status: 'ok', response_time_ms: expect.any(Number) },
+    buffer: expect.objectContaining({ log_bytes: expect.any(Number), oldest_unflushed_age_ms: expect.any(Number) }),
+    versions: { penstock: expect.stringMatching(/^\d+\.\d+/), clickhouse: expect.stringMatching(/^\d+\.\d+/) },
   })
 })
