@@ -42,6 +42,8 @@ export interface MigrationOptions {
   readonly directory?: string
   /** Time without a sign of life after which another process's claim is taken over. Default 30,000. */
   readonly claimLifetimeMs?: number
+  /** Gives up, also in the middle of a statement: the result is `clickhouse_unavailable`. */
+  readonly signal?: AbortSignal
 }
 
 /** What a database has and lacks. */
@@ -71,12 +73,14 @@ COMMENT 'Migrations that were applied completely'`
 export async function migrate(options: MigrationOptions): Promise<{ applied: number[] } | MigrationProblem> {
   const migrations = loadMigrations(options.directory ?? MIGRATIONS_DIRECTORY)
   if (isProblem(migrations)) return migrations
-  return withClient(options.clickhouse, async (client) => {
-    await createDatabase(options.clickhouse)
+  const unavailable = await createDatabase(options)
+  if (unavailable !== undefined) return unavailable
+  const apply = async (client: ClickHouseClient) => {
     await client.command({ query: CREATE_MIGRATIONS_TABLE })
     await client.command({ query: CREATE_CLAIMS_TABLE })
     return applyPending(client, migrations, options)
-  })
+  }
+  return withClient(options.clickhouse, apply, options.signal)
 }
 
 /** What the database has and lacks; changes nothing. A database that does not exist lacks everything. */
@@ -125,7 +129,7 @@ async function applyPending(
       if (waitingFor !== next.version)
         options.logger.info({ version: next.version }, 'waiting: another process applies a migration')
       waitingFor = next.version
-      await sleep(POLL_INTERVAL_MS)
+      await sleep(POLL_INTERVAL_MS, undefined, options.signal === undefined ? {} : { signal: options.signal })
       continue
     }
     const outcome = await applyClaimed(client, next, attempt, holder, options)
@@ -226,31 +230,40 @@ async function readApplied(client: ClickHouseClient): Promise<AppliedMigration[]
 }
 
 /** Atomic, so that tables can be dropped and renamed while they are read. Needs no right to create when it is there. */
-async function createDatabase(options: ClickHouseOptions): Promise<void> {
-  const { client, close } = createClickHouse({ ...options, database: 'system' })
-  try {
-    const result = await client.query({
-      query: 'SELECT count() AS databases FROM system.databases WHERE name = {database:String}',
-      query_params: { database: options.database },
-      format: 'JSONEachRow',
-    })
-    const [row] = await result.json<{ databases: string | number }>()
-    if (Number(row?.databases) > 0) return
-    await client.command({
-      query: 'CREATE DATABASE IF NOT EXISTS {database:Identifier} ENGINE = Atomic',
-      query_params: { database: options.database },
-    })
-  } finally {
-    await close()
-  }
+function createDatabase({
+  clickhouse,
+  signal,
+}: MigrationOptions): Promise<Problem<'clickhouse_unavailable'> | undefined> {
+  const { database } = clickhouse
+  return withClient(
+    { ...clickhouse, database: 'system' },
+    async (client) => {
+      const result = await client.query({
+        query: 'SELECT count() AS databases FROM system.databases WHERE name = {database:String}',
+        query_params: { database },
+        format: 'JSONEachRow',
+      })
+      const [row] = await result.json<{ databases: string | number }>()
+      if (Number(row?.databases) > 0) return undefined
+      await client.command({
+        query: 'CREATE DATABASE IF NOT EXISTS {database:Identifier} ENGINE = Atomic',
+        query_params: { database },
+      })
+      return undefined
+    },
+    signal,
+  )
 }
 
 /** Runs `work` with a client of its own. Whatever the client throws means that ClickHouse is away or refuses us. */
 async function withClient<Result>(
   options: ClickHouseOptions,
   work: (client: ClickHouseClient) => Promise<Result>,
+  signal?: AbortSignal,
 ): Promise<Result | Problem<'clickhouse_unavailable'>> {
   const { client, close } = createClickHouse({ ...options, requestTimeoutMs: STATEMENT_TIMEOUT_MS })
+  const abort = () => void close() // a statement under way fails; the server may finish it, which does no harm
+  signal?.addEventListener('abort', abort, { once: true })
   try {
     return await work(client)
   } catch (error) {
@@ -259,6 +272,7 @@ async function withClient<Result>(
       `ClickHouse at ${options.url} could not be brought up to date: ${reasonOf(error)}`,
     )
   } finally {
+    signal?.removeEventListener('abort', abort)
     await close()
   }
 }

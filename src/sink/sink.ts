@@ -89,7 +89,7 @@ async function prepare(
     return signal.aborted ? undefined : (error as Error)
   }
   for (let retryMs = RETRY_MIN_MS; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
-    const migrated = await migrate({ clickhouse: connection, logger })
+    const migrated = await migrate({ clickhouse: connection, logger, signal })
     if (!isProblem(migrated)) return undefined
     if (migrated.problem !== 'clickhouse_unavailable' && migrated.problem !== 'statement_failed')
       return new Error(migrated.message)

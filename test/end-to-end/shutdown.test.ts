@@ -162,3 +162,21 @@ test('a second collector on the same DATA_DIR refuses with one line and exit cod
   expect(second.stderr).toContain('another collector')
   expect((await collector.postEvents(makeDrafts(1))).status).toBe(201)
 })
+
+test('a migration that hangs does not hold up the stop beyond its deadline', async () => {
+  const { home, startEngine } = newHomeWithoutEngine({ SHUTDOWN_DEADLINE_MS: '1000' })
+  engine = startEngine()
+  await engine.ready()
+  process.kill(engine.pid ?? 0, 'SIGSTOP')
+  try {
+    collector = await startCollector({ home, untilFlowing: false })
+    expect((await collector.postEvents([makeDraft()])).status).toBe(201)
+    const begun = performance.now()
+    expect(await collector.stop()).toBe(0)
+    expect(performance.now() - begun).toBeLessThan(5_000)
+  } finally {
+    process.kill(engine.pid ?? 0, 'SIGCONT')
+  }
+  await startAgain(home)
+  expect(await collector.query('SELECT count() FROM events')).toBe('1\n')
+})
