@@ -1,4 +1,4 @@
-import { afterAll, expect, test } from 'bun:test'
+import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { KeyCache } from '../../src/auth/key-cache.ts'
 import { announceKeyChange, followKeyChanges } from '../../src/auth/key-news.ts'
 import { openRedis, type Redis } from '../../src/redis.ts'
@@ -6,6 +6,8 @@ import { createLogger } from '../../src/telemetry/logger.ts'
 import { good, openTestControl, provisionAcme } from '../control/control-fixture.ts'
 import { waitUntil } from '../support/collector.ts'
 import { startTestRedis } from '../support/redis.ts'
+
+setDefaultTimeout(30_000)
 
 const logger = createLogger({ level: 'silent' })
 const server = await startTestRedis()
@@ -74,4 +76,4 @@ test('news that were missed while Redis was away are made up for when it is back
   await waitUntil('the collector hears again', () => missed() > before)
   expect(await cache.authenticate(secretKey)).toBe('revoked')
   unfollow()
-}, 20_000)
+})

@@ -1,9 +1,5 @@
 import { afterAll, expect, test } from 'bun:test'
-import { statSync, writeFileSync } from 'node:fs'
 import { banner, httpAddress } from '../../src/cli/banner.ts'
-import { firstKeyPath, firstWorkspace } from '../../src/control/first-workspace.ts'
-import { hashKey } from '../../src/control/keys.ts'
-import { good, openTestControl, temporaryDataDir } from '../control/control-fixture.ts'
 import { startTestClickHouse } from '../support/clickhouse.ts'
 
 const clickhouse = await startTestClickHouse()
@@ -96,45 +92,4 @@ test.each([
   ['localhost', 'http://localhost:80'],
 ])('a server on %s is reached at %s', (host, address) => {
   expect(httpAddress(host, 80)).toBe(address)
-})
-
-test('the first start makes a workspace whose keys are there at later starts, for the owner alone', async () => {
-  const dataDir = temporaryDataDir()
-  const control = await openTestControl({ dataDir })
-  const first = await firstWorkspace(control, dataDir)
-  expect(first).toMatchObject({ tenantId: 'default', workspaceId: 'default' })
-  expect(await firstWorkspace(control, dataDir)).toEqual(first)
-  expect(statSync(firstKeyPath(dataDir)).mode & 0o777).toBe(0o600)
-  expect(await control.listKeys()).toHaveLength(2)
-})
-
-test('a first workspace whose key was revoked, or whose file is gone or damaged, is not shown', async () => {
-  const dataDir = temporaryDataDir()
-  const control = await openTestControl({ dataDir })
-  const first = await firstWorkspace(control, dataDir)
-  const text = await Bun.file(firstKeyPath(dataDir)).text()
-  for (const damaged of ['', 'null', '{}', text.slice(0, 40)]) {
-    writeFileSync(firstKeyPath(dataDir), damaged)
-    expect(await firstWorkspace(control, dataDir)).toBeUndefined()
-  }
-  writeFileSync(firstKeyPath(dataDir), text)
-  expect(await firstWorkspace(control, dataDir)).toEqual(first)
-  const key = await control.findKeyByHash(hashKey(first?.publicKey ?? ''))
-  good(await control.revokeKey(key?.id ?? ''))
-  expect(await firstWorkspace(control, dataDir)).toBeUndefined()
-})
-
-test('where workspaces were provisioned by hand there is no first one', async () => {
-  const dataDir = temporaryDataDir()
-  const control = await openTestControl({ dataDir })
-  good(await control.provision({ tenant: 'acme', workspace: 'web' }))
-  expect(await firstWorkspace(control, dataDir)).toBeUndefined()
-})
-
-test('the keys of a control database that is gone are replaced', async () => {
-  const dataDir = temporaryDataDir()
-  writeFileSync(firstKeyPath(dataDir), '{"public_key":"pk_old"}')
-  const control = await openTestControl({ dataDir })
-  const first = await firstWorkspace(control, dataDir)
-  expect(await firstWorkspace(control, dataDir)).toEqual(first)
 })

@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { good, openTestControl, temporaryDataDir } from '../control/control-fixture.ts'
 import { startTestClickHouse } from '../support/clickhouse.ts'
+import { run, startPostgres } from '../support/postgres.ts'
 import { runCli } from './run-cli.ts'
 
 interface Check {
@@ -99,6 +100,31 @@ test('a lost key of the signing secrets is found', async () => {
   expect(exitCode).toBe(1)
   expect(wrong).toEqual([expect.objectContaining({ name: 'control database', status: 'failed' })])
 })
+
+test('a Postgres with the control data is looked at, and nothing is made in it', async () => {
+  const postgres = await startPostgres()
+  try {
+    const CONTROL_DATABASE_URL = await postgres.newDatabase()
+    const { exitCode, wrong } = await examine({ CONTROL_DATABASE_URL })
+    expect({ exitCode, wrong }).toEqual({ exitCode: 0, wrong: [] })
+    const tables = `select tablename from pg_tables where schemaname = 'public'`
+    expect(await run(CONTROL_DATABASE_URL, tables)).toEqual([])
+
+    const control = await openTestControl({ controlDatabaseUrl: CONTROL_DATABASE_URL })
+    good(await control.provision({ tenant: 'acme', workspace: 'web' }))
+    const elsewhere = await examine({ CONTROL_DATABASE_URL })
+    expect(elsewhere.exitCode).toBe(1)
+    expect(elsewhere.wrong).toEqual([expect.objectContaining({ name: 'control database', status: 'failed' })])
+    expect(elsewhere.wrong[0]?.mend).toContain('SIGNING_SECRETS_KEY')
+
+    await postgres.crash()
+    const away = await examine({ CONTROL_DATABASE_URL })
+    expect(away.exitCode).toBe(1)
+    expect(away.wrong[0]?.mend).toContain('CONTROL_DATABASE_URL')
+  } finally {
+    await postgres.stop()
+  }
+}, 30_000)
 
 test('a wrong variable is reported as any other finding', async () => {
   const { exitCode, wrong } = await examine({ PORT: 'http' })

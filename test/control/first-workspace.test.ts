@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'bun:test'
-import { statSync } from 'node:fs'
+import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { firstKeyPath, firstWorkspace, toProvisionedJson } from '../../src/control/first-workspace.ts'
 import { hashKey } from '../../src/control/keys.ts'
 import { codeOf, everyDatabase, good, type NewPlace, openTestControl } from './control-fixture.ts'
@@ -16,14 +16,40 @@ describe.each(await everyDatabase())('in %s', (_name, newPlace: NewPlace) => {
     expect(await Bun.file(path).json()).toEqual(toProvisionedJson(first as NonNullable<typeof first>))
   })
 
-  test('later starts give the same keys, until the public one is revoked', async () => {
+  test('later starts give the same keys and make none', async () => {
     const place = await newPlace()
     const control = await openTestControl(place)
     const first = good(await firstWorkspace(control, place.dataDir))
     expect(good(await firstWorkspace(control, place.dataDir))).toEqual(first)
-    const publicKey = (await control.listKeys()).find(({ kind }) => kind === 'public')
-    good(await control.revokeKey(publicKey?.id ?? ''))
+    expect(await control.listKeys()).toHaveLength(2)
+  })
+
+  test('keys that were revoked, or whose file is gone or damaged, are not shown', async () => {
+    const place = await newPlace()
+    const control = await openTestControl(place)
+    const first = good(await firstWorkspace(control, place.dataDir))
+    const path = firstKeyPath(place.dataDir)
+    const text = await Bun.file(path).text()
+    for (const damaged of ['', 'null', '{}', text.slice(0, 40)]) {
+      writeFileSync(path, damaged)
+      expect(await firstWorkspace(control, place.dataDir)).toBeUndefined()
+    }
+    rmSync(path)
     expect(await firstWorkspace(control, place.dataDir)).toBeUndefined()
+    writeFileSync(path, text)
+    expect(await firstWorkspace(control, place.dataDir)).toEqual(first)
+    const key = await control.findKeyByHash(hashKey(first?.publicKey ?? ''))
+    good(await control.revokeKey(key?.id ?? ''))
+    expect(await firstWorkspace(control, place.dataDir)).toBeUndefined()
+  })
+
+  test('the keys of a control database that is gone are replaced', async () => {
+    const place = await newPlace()
+    writeFileSync(firstKeyPath(place.dataDir), '{"public_key":"pk_old"}')
+    const control = await openTestControl(place)
+    const first = good(await firstWorkspace(control, place.dataDir))
+    expect(first).toBeDefined()
+    expect(await firstWorkspace(control, place.dataDir)).toEqual(first)
   })
 
   test('where there is a workspace already none is made', async () => {

@@ -1,5 +1,5 @@
 /** What only Postgres can do: be shared, be away, hang, come back. */
-import { afterAll, afterEach, expect, test } from 'bun:test'
+import { afterAll, afterEach, expect, setDefaultTimeout, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { KeyCache } from '../../src/auth/key-cache.ts'
@@ -10,6 +10,8 @@ import { createLogger } from '../../src/telemetry/logger.ts'
 import { waitUntil } from '../support/collector.ts'
 import { run, startPostgres } from '../support/postgres.ts'
 import { codeOf, good, openTestControl, provisionAcme, temporaryDataDir } from './control-fixture.ts'
+
+setDefaultTimeout(30_000)
 
 const WEB = { tenant: 'acme', workspace: 'web' } as const
 const logger = createLogger({ level: 'silent' })
@@ -132,7 +134,7 @@ test('a process that stands still inside a transaction does not hold up the othe
   expect(good(await again)).toMatchObject({ workspaceId: 'shop' })
   child.kill('SIGKILL')
   await child.exited
-}, 20_000)
+})
 
 test('rotations of one key by many processes at once give one successor', async () => {
   const place = await newPlace()
