@@ -23,8 +23,12 @@ export interface JsonProtocol {
   readonly isBodyKeyFirst?: boolean
   /** What is said when there is no key at all, where it is not one in the headers that is wanted. */
   readonly keyWanted?: string
-  /** The events of the body and how one is read, or why it is none of this protocol. Called again when digits would be lost. */
-  open(body: unknown, context: RequestContext): Pick<Drafts, 'values' | 'read'> | Rejection
+  /**
+   * The events of the body and how one is read, or why it is none of this protocol. Called again when digits would be lost; then the
+   * `read` of the first call reads the values of the second.
+   * @param text that the body was parsed from
+   */
+  open(body: unknown, context: RequestContext, text: string): Pick<Drafts, 'values' | 'read'> | Rejection
   /** The answer to a request of which at least one event was accepted. */
   acknowledge(receipt: Receipt): { readonly status: number; readonly body: string }
   /** The words of a refusal; without it the common ones. */
@@ -91,7 +95,7 @@ async function accept(
   body: unknown,
   text: string,
 ): Promise<Receipt | Rejection> {
-  const drafts = protocol.open(body, context)
+  const drafts = protocol.open(body, context, text)
   if (isRejection(drafts)) return drafts
   const batchEventsMax = context.key.batchEventsMax ?? protocol.limits(context.edge).batchEventsMax
   const { length } = drafts.values
@@ -100,7 +104,7 @@ async function accept(
   const receipt = await context.edge.pipeline.accept(context, {
     ...drafts,
     parseExactly() {
-      const exact = protocol.open(parseJsonExactly(text), context)
+      const exact = protocol.open(parseJsonExactly(text), context, text)
       return isRejection(exact) ? [] : exact.values
     },
   })
@@ -110,5 +114,7 @@ async function accept(
 /** What of a receipt without accepted events is told as a refusal. */
 export function nothingAcceptable({ errors, rate }: Summary): Rejection {
   const details = errors.map(({ index, path, message }) => ({ index, path, message }))
-  return reject('invalid_event', 'no event of the request was acceptable', { details, rate })
+  const isSize = errors.length > 0 && errors.every(({ code }) => code === 'payload_too_large')
+  const code = isSize ? 'payload_too_large' : 'invalid_event'
+  return reject(code, 'no event of the request was acceptable', { details, rate })
 }

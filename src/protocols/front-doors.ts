@@ -6,6 +6,7 @@ import type { Operation } from '../openapi/operation.ts'
 import { EVENTS_DOOR, EVENTS_OPERATION } from './events.ts'
 import { STREAM_OPERATION, STREAM_PATH } from './stream-handshake.ts'
 import { EVENTS_API_DOOR, EVENTS_API_OPERATION } from './events-api.ts'
+import { SEGMENT_DOORS } from './segment.ts'
 import { TRACK_DOOR } from './track.ts'
 import { TRACK_OPERATION } from './track-schema.ts'
 
@@ -22,6 +23,7 @@ export const FRONT_DOORS: readonly FrontDoor[] = [
   { method: 'POST', path: '/v1/events', door: EVENTS_DOOR, operation: EVENTS_OPERATION },
   { method: 'POST', path: '/events', door: EVENTS_API_DOOR, operation: EVENTS_API_OPERATION },
   { method: 'POST', path: '/api/track', door: TRACK_DOOR, operation: TRACK_OPERATION },
+  ...SEGMENT_DOORS.map((door) => ({ method: 'POST' as const, ...door })),
 ]
 
 /** What the documentation is made of: the front doors, the stream and what the service says of itself. */

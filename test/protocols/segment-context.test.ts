@@ -1,0 +1,33 @@
+/** The context of a batch, merged into its calls. */
+import { expect, test } from 'bun:test'
+import { mergeContext } from '../../src/protocols/segment-context.ts'
+
+const merge = (ofBatch: string, ofCall: string) => JSON.stringify(mergeContext(JSON.parse(ofBatch), JSON.parse(ofCall)))
+
+test.each([
+  ['{"a":1}', '{"b":2}', '{"a":1,"b":2}'],
+  ['{"a":1}', '{"a":2}', '{"a":2}'],
+  ['{"a":{"b":1,"c":2}}', '{"a":{"b":3}}', '{"a":{"b":3,"c":2}}'],
+  ['{"a":{"b":1}}', '{"a":5}', '{"a":5}'],
+  ['{"a":5}', '{"a":{"b":1}}', '{"a":{"b":1}}'],
+  ['{"a":[1,2]}', '{"a":[3]}', '{"a":[3]}'],
+  ['{"a":1}', '{"a":null}', '{"a":null}'],
+  ['{"__proto__":{"x":1}}', '{"__proto__":{"y":2}}', '{"__proto__":{"x":1,"y":2}}'],
+  ['{"constructor":{"prototype":{"x":1}}}', '{}', '{"constructor":{"prototype":{"x":1}}}'],
+])('%s and the call’s %s make %s', (ofBatch, ofCall, merged) => {
+  expect(merge(ofBatch, ofCall)).toBe(merged)
+})
+
+test('neither is changed', () => {
+  const ofBatch = { device: { type: 'phone' } }
+  const ofCall = { device: { name: 'mine' } }
+  mergeContext(ofBatch, ofCall)
+  expect([ofBatch, ofCall]).toEqual([{ device: { type: 'phone' } }, { device: { name: 'mine' } }] as object[])
+})
+
+test('depth without end is no trouble', () => {
+  const deep = JSON.parse(`${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`)
+  const merged = mergeContext(deep, structuredClone({ a: { a: { b: 1 } } }))
+  expect(merged).toMatchObject({ a: { a: { b: 1, a: {} } } })
+  mergeContext(deep, deep)
+})
