@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { version } from '../package.json'
 import { KeyCache } from './auth/key-cache.ts'
+import { followKeyChanges } from './auth/key-news.ts'
 import { banner } from './cli/banner.ts'
 import { CommandFailure, orFail } from './cli/session.ts'
 import type { Config } from './config.ts'
@@ -13,12 +14,14 @@ import type { Edge } from './http/edge.ts'
 import { InFlightBytes } from './http/in-flight.ts'
 import { Streams } from './http/streams.ts'
 import { MemoryLimits } from './limits/memory-limits.ts'
+import { RedisLimits } from './limits/redis-limits.ts'
 import type { EventLog } from './log/event-log.ts'
 import { GroupCommit } from './log/group-commit.ts'
 import { MemoryLog } from './log/memory-log.ts'
 import { WriteAheadLog } from './log/write-ahead-log.ts'
 import { Pipeline } from './pipeline.ts'
 import { reasonOf } from './problem.ts'
+import { openRedis } from './redis.ts'
 import { signalled, signalledBySupervisor } from './signals.ts'
 import { startSink } from './sink/sink.ts'
 import { Status } from './status.ts'
@@ -54,7 +57,10 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })
   const log = await openLog(config, logDirectory(config.dataDir, worker ?? 0), logger)
   const groupCommit = new GroupCommit({ log, blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4) })
-  const pipeline = new Pipeline({ limits: new MemoryLimits(), dedupe: NO_DEDUPE, groupCommit })
+  const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl, logger)
+  if (redis !== undefined) followKeyChanges(redis, keys)
+  const limits = redis === undefined ? new MemoryLimits() : new RedisLimits({ redis })
+  const pipeline = new Pipeline({ limits, dedupe: NO_DEDUPE, groupCommit })
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
   const edge: Edge = {
     pipeline,
@@ -68,7 +74,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   }
   const streams = new Streams()
   const sink = startSink({ config, log, logger })
-  const status = new Status({ version, log, groupCommit, pipeline, inFlight, streams, sink, control })
+  const status = new Status({ version, log, groupCommit, pipeline, inFlight, streams, sink, control, limits, redis })
   keys.start()
   const server = await orExplain(`cannot listen on ${config.host}:${config.port} (HOST, PORT)`, () =>
     listen(edge, status, streams, { ...config, isShared: worker !== undefined }),
@@ -101,6 +107,8 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   sayWhatIsLeft(config, log, logger)
   await log.dispose()
   await keys.stop()
+  await limits.close() // tokens that are leased go back
+  await redis?.close()
   await control.close()
   logger.info('stopped')
   if (reason instanceof Error) throw new CommandFailure(reason.message)

@@ -3,10 +3,12 @@ import type { ControlDatabase } from './control/control-database.ts'
 import type { InFlightBytes } from './http/in-flight.ts'
 import type { Streams } from './http/streams.ts'
 import type { DependencyHealth, Health, Service } from './http/service.ts'
+import type { Limits } from './limits/limits.ts'
 import type { EventLog } from './log/event-log.ts'
 import type { GroupCommit } from './log/group-commit.ts'
 import type { Pipeline } from './pipeline.ts'
 import { isProblem, reasonOf } from './problem.ts'
+import { isRedisFailure, type Redis } from './redis.ts'
 import { type Rejection, reject } from './rejection.ts'
 import type { Sink } from './sink/sink.ts'
 
@@ -19,6 +21,9 @@ export interface StatusOptions {
   readonly streams: Streams
   readonly sink: Sink
   readonly control: ControlDatabase
+  readonly limits: Limits
+  /** Undefined: none is configured. */
+  readonly redis: Redis | undefined
 }
 
 /** A refused commit makes the collector unready for this long; then the next request tries again. */
@@ -44,13 +49,19 @@ export class Status implements Service {
   }
 
   async health(): Promise<Health> {
-    const [clickhouse, control] = await Promise.all([this.checkClickHouse(), this.checkControl()])
+    const { redis: configured } = this.options
+    const [clickhouse, control, redis] = await Promise.all([
+      this.checkClickHouse(),
+      this.checkControl(),
+      configured === undefined ? undefined : checkRedis(configured),
+    ])
     const refused = this.ready()
     const dependencies = {
       log:
         refused === undefined ? ({ status: 'ok' } as const) : ({ status: 'down', message: refused.message } as const),
       clickhouse,
       control_database: control,
+      ...(redis === undefined ? {} : { redis }),
     }
     const allThere = Object.values(dependencies).every((dependency) => dependency.status === 'ok')
     const { rss, heapUsed } = process.memoryUsage()
@@ -66,7 +77,7 @@ export class Status implements Service {
 
   /** Counters only grow from the start of the process on; rates are for who asks twice. */
   stats(): object {
-    const { log, groupCommit, pipeline, inFlight, streams, sink } = this.options
+    const { log, groupCommit, pipeline, inFlight, streams, sink, limits, redis } = this.options
     const { oldestUnflushedAt, lastError, ...logStats } = log.stats()
     return {
       uptime_seconds: Math.round(process.uptime()),
@@ -77,6 +88,8 @@ export class Status implements Service {
       buffer: this.buffer(),
       log: { ...logStats, ...(lastError === undefined ? {} : { lastError }) },
       flush: sink.stats(),
+      limits: limits.stats(),
+      ...(redis === undefined ? {} : { redis: redis.stats() }),
     }
   }
 
@@ -107,6 +120,12 @@ export class Status implements Service {
       return { status: 'down', message: reasonOf(error) }
     }
   }
+}
+
+async function checkRedis(redis: Redis): Promise<DependencyHealth> {
+  const answer = await redis.ping()
+  if (isRedisFailure(answer)) return { status: 'down', message: answer.message }
+  return { status: 'ok', response_time_ms: round(answer.responseTimeMs), version: answer.version }
 }
 
 function round(ms: number): number {
