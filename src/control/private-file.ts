@@ -1,6 +1,6 @@
 /** Files that only their owner may read, written so that no reader and no crash ever sees half of one. */
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 
 /** The text of the file, undefined when there is none. Throws on every other failure. */
@@ -14,10 +14,11 @@ export function readIfThere(path: string): string | undefined {
 }
 
 /**
- * Makes the file with mode 0600 and its whole text, or leaves the one that is there already (another process was first).
+ * Makes the file with mode 0600 and its whole text, its directory when that is missing, or leaves the one that is there already (another process was first).
  * Returns whether it was made. The text is on disk when this returns.
  */
 export function createPrivateFile(path: string, text: string): boolean {
+  mkdirSync(dirname(path), { recursive: true })
   const draft = `${path}.${randomBytes(6).toString('hex')}`
   const file = openSync(draft, 'wx', 0o600)
   try {

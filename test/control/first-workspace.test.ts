@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'bun:test'
 import { rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { firstKeyPath, firstWorkspace, toProvisionedJson } from '../../src/control/first-workspace.ts'
 import { hashKey } from '../../src/control/keys.ts'
 import { codeOf, everyDatabase, good, type NewPlace, openTestControl } from './control-fixture.ts'
 
 describe.each(await everyDatabase())('in %s', (_name, newPlace: NewPlace) => {
   test('the first start makes a workspace without rate limit and keeps its keys in a file for the owner alone', async () => {
-    const place = await newPlace()
+    const home = await newPlace()
+    const place = { ...home, dataDir: join(home.dataDir, 'not-yet') }
     const control = await openTestControl(place)
     const first = good(await firstWorkspace(control, place.dataDir))
     expect(first).toMatchObject({ tenantId: 'default', workspaceId: 'default' })
