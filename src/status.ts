@@ -11,6 +11,7 @@ import { isProblem, reasonOf } from './problem.ts'
 import { isRedisFailure, type Redis } from './redis.ts'
 import { type Rejection, reject } from './rejection.ts'
 import type { Sink } from './sink/sink.ts'
+import { withTimeout } from './timeout.ts'
 
 export interface StatusOptions {
   readonly version: string
@@ -25,6 +26,9 @@ export interface StatusOptions {
   /** Undefined: none is configured. */
   readonly redis: Redis | undefined
 }
+
+/** A Postgres that hangs fails its own statements later than a health check can wait. */
+const CONTROL_ANSWERS_WITHIN_MS = 2_000
 
 /** A refused commit makes the collector unready for this long; then the next request tries again. */
 const REFUSAL_COUNTS_MS = 2_000
@@ -114,7 +118,7 @@ export class Status implements Service {
   private async checkControl(): Promise<DependencyHealth> {
     const startedAt = performance.now()
     try {
-      await this.options.control.findKeyByHash(NOBODYS_HASH)
+      await withTimeout(this.options.control.findKeyByHash(NOBODYS_HASH), CONTROL_ANSWERS_WITHIN_MS)
       return { status: 'ok', response_time_ms: round(performance.now() - startedAt) }
     } catch (error) {
       return { status: 'down', message: reasonOf(error) }

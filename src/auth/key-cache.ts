@@ -17,6 +17,7 @@ import { type FoundKey, keyState } from '../control/key-record.ts'
 import { hashKey, isKeyShaped, type KeyKind } from '../control/keys.ts'
 import { isProblem, type Problem } from '../problem.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { withTimeout } from '../timeout.ts'
 
 /** Whose events these are and what the key may do. Frozen; one object per cached key. */
 export interface Authenticated {
@@ -294,10 +295,4 @@ function remember<Value>(entries: Map<string, Value>, key: string, value: Value,
   const oldest = entries.keys().next()
   if (entries.size >= entriesMax && !oldest.done) entries.delete(oldest.value)
   entries.set(key, value)
-}
-
-async function withTimeout<Value>(work: Promise<Value>, timeoutMs: number): Promise<Value> {
-  const { promise: timedOut, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
-  return Promise.race([work, timedOut]).finally(() => clearTimeout(timer))
 }

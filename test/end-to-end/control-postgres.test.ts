@@ -20,6 +20,29 @@ afterAll(async () => {
   await postgres.stop()
 })
 
+test('while Postgres hangs known keys do not wait, and the health says so', async () => {
+  const env = { CONTROL_DATABASE_URL: await postgres.newDatabase(), KEY_CACHE_LIFETIME_MS: '100' }
+  const collector = await startCollector({ env })
+  collectors.push(collector)
+  const send = async () => (await collector.postEvents([makeDraft()])).status
+  expect(await send()).toBe(201)
+  postgres.freeze()
+  try {
+    await Bun.sleep(200) // beyond the lifetime of the cache
+    expect(await send()).toBe(201) // finds out
+    const startedAt = performance.now()
+    for (let time = 0; time < 10; time++) {
+      expect(await send()).toBe(201)
+      await Bun.sleep(100)
+    }
+    expect(performance.now() - startedAt).toBeLessThan(2000) // less than one lookup may take
+    const health = await (await fetch(`${collector.url}/health`)).json()
+    expect(health).toMatchObject({ status: 'degraded', dependencies: { control_database: { status: 'down' } } })
+  } finally {
+    postgres.thaw()
+  }
+})
+
 test('a crash of Postgres does not stop known keys; unknown ones may come again, and do when it is back', async () => {
   const env = { CONTROL_DATABASE_URL: await postgres.newDatabase(), KEY_CACHE_LIFETIME_MS: '100' }
   const collector = await startCollector({ env })
