@@ -13,7 +13,7 @@ const postgres = await startPostgres()
 const collectors: Collector[] = []
 
 afterAll(async () => {
-  for (const collector of collectors) {
+  for (const collector of collectors.toReversed()) {
     await collector.stop()
     collector.home.remove()
   }
