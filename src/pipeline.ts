@@ -75,18 +75,20 @@ export class Pipeline {
   }
 
   /** Makes every event durable that is not already; one that another request is committing is waited for. */
-  private async store(events: readonly Event[]): Promise<CommitOutcome> {
-    let undecided = events
-    while (undecided.length > 0) {
-      const asked = this.dedupe.reserve(undecided)
+  private async store(events: readonly Event[]): Promise<CommitOutcome | 'undecided'> {
+    let waiting = events
+    while (waiting.length > 0) {
+      const asked = this.dedupe.reserve(waiting)
       const reservation = asked instanceof Promise ? await asked : asked
-      const { fresh, duplicates, pending } = reservation
-      const outcome = fresh.length === 0 ? 'durable' : await this.groupCommit.append(fresh)
-      reservation.settle(outcome === 'durable')
+      const { fresh, ids, duplicates, pending } = reservation
+      const outcome = fresh.length === 0 ? 'durable' : await this.groupCommit.append(fresh, ids)
+      const told = reservation.settle(outcome === 'durable')
+      if (told !== undefined) await told
       if (outcome !== 'durable') return outcome
       this.totals.duplicates += duplicates
+      if (reservation.undecided > 0) return 'undecided'
       await Promise.all(pending.map((copy) => copy.settled))
-      undecided = pending.map((copy) => copy.event)
+      waiting = pending.map((copy) => copy.event)
     }
     return 'durable'
   }
@@ -97,6 +99,7 @@ const OUTCOME_MESSAGES = {
   disk_full: 'the disk is full',
   io_error: 'the disk failed',
   closed: 'the collector is shutting down',
+  undecided: 'another collector has begun to store copies of these events and not finished',
 } as const
 
 function read(facts: RequestFacts, drafts: Drafts): { events: Event[]; findings: Findings } {

@@ -8,7 +8,7 @@ import { CommandFailure, orFail } from './cli/session.ts'
 import type { Config } from './config.ts'
 import { openControl } from './control/open-control.ts'
 import { firstWorkspace } from './control/first-workspace.ts'
-import { NO_DEDUPE } from './dedupe/dedupe.ts'
+import { openDedupe } from './dedupe/open.ts'
 import { listen } from './http/app.ts'
 import type { Edge } from './http/edge.ts'
 import { InFlightBytes } from './http/in-flight.ts'
@@ -60,7 +60,8 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl, logger)
   if (redis !== undefined) followKeyChanges(redis, keys)
   const limits = redis === undefined ? new MemoryLimits() : new RedisLimits({ redis })
-  const pipeline = new Pipeline({ limits, dedupe: NO_DEDUPE, groupCommit })
+  const dedupe = await openDedupe({ ...config.dedupe, log, logger })
+  const pipeline = new Pipeline({ limits, dedupe, groupCommit })
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
   const edge: Edge = {
     pipeline,
@@ -74,7 +75,19 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   }
   const streams = new Streams()
   const sink = startSink({ config, log, logger })
-  const status = new Status({ version, log, groupCommit, pipeline, inFlight, streams, sink, control, limits, redis })
+  const status = new Status({
+    version,
+    log,
+    groupCommit,
+    pipeline,
+    inFlight,
+    streams,
+    sink,
+    control,
+    limits,
+    dedupe,
+    redis,
+  })
   keys.start()
   const server = await orExplain(`cannot listen on ${config.host}:${config.port} (HOST, PORT)`, () =>
     listen(edge, status, streams, { ...config, isShared: worker !== undefined }),
@@ -102,6 +115,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   status.stopping = true
   await server.stop(leftMs() / 2) // no new events; those in flight are answered, the other half is for the flush
   await groupCommit.close() // what was taken is durable
+  await dedupe.close() // other collectors know of it
   await log.close() // what is open is sealed
   await sink.stop(leftMs()) // last flush, until the deadline
   sayWhatIsLeft(config, log, logger)
@@ -164,7 +178,7 @@ async function openLog(config: Config, directory: string, logger: Logger): Promi
   if (config.durability === 'memory')
     return new MemoryLog({ ...config, segmentBytes: Math.min(config.segmentBytes, config.ringBytes / 2) })
   return orExplain(`cannot open the log in ${directory} (DATA_DIR)`, () =>
-    WriteAheadLog.open({ ...config, directory, logger }),
+    WriteAheadLog.open({ ...config, ...(config.dedupe.windowMs > 0 ? { ids: config.dedupe } : {}), directory, logger }),
   )
 }
 

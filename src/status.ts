@@ -1,5 +1,6 @@
 /** What the collector says of itself at `/readyz`, `/health` and `/stats`. */
 import type { ControlDatabase } from './control/control-database.ts'
+import type { Dedupe } from './dedupe/dedupe.ts'
 import type { InFlightBytes } from './http/in-flight.ts'
 import type { Streams } from './http/streams.ts'
 import type { DependencyHealth, Health, Service } from './http/service.ts'
@@ -23,6 +24,7 @@ export interface StatusOptions {
   readonly sink: Sink
   readonly control: ControlDatabase
   readonly limits: Limits
+  readonly dedupe: Dedupe
   /** Undefined: none is configured. */
   readonly redis: Redis | undefined
 }
@@ -81,7 +83,7 @@ export class Status implements Service {
 
   /** Counters only grow from the start of the process on; rates are for who asks twice. */
   stats(): object {
-    const { log, groupCommit, pipeline, inFlight, streams, sink, limits, redis } = this.options
+    const { log, groupCommit, pipeline, inFlight, streams, sink, limits, dedupe, redis } = this.options
     const { oldestUnflushedAt, lastError, ...logStats } = log.stats()
     return {
       uptime_seconds: Math.round(process.uptime()),
@@ -93,6 +95,7 @@ export class Status implements Service {
       log: { ...logStats, ...(lastError === undefined ? {} : { lastError }) },
       flush: sink.stats(),
       limits: limits.stats(),
+      dedupe: dedupe.stats(),
       ...(redis === undefined ? {} : { redis: redis.stats() }),
     }
   }

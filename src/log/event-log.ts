@@ -3,12 +3,16 @@
  * `write-ahead-log.ts` keeps it on disk, `memory-log.ts` in memory only.
  */
 
+import type { IdRestorer } from './id-recovery.ts'
+
 /** Something that can write itself as one Native block into memory that the log owns. */
 export interface EncodedBlock {
   /** Rows in the block, at least 1. */
   readonly rows: number
   /** Exactly the bytes that `writeTo` writes, at least 1. */
   readonly byteLength: number
+  /** Keys of the clients' event ids in it, 12 bytes each; to be asked for once, when the block is durable. */
+  readonly ids?: Uint8Array
   /** Writes the block to `target` from `offset` on. The memory is the log's: do not keep it. */
   writeTo(target: Uint8Array, offset: number): void
 }
@@ -90,10 +94,18 @@ export interface LogStats {
   readonly damagedBytes: number
   /** Unfinished writes at the end of files, cut at start. */
   readonly tornTails: number
+  /** Bytes of the files that hold event ids for deduplication, beside `logBytes`. */
+  readonly idBytes: number
+  /** Segments sealed without their ids, because those could not be written. */
+  readonly idFailures: number
 }
 
 /** Makes blocks durable and hands them out again as sealed segments. */
 export interface EventLog {
+  /** 32 hexadecimal digits: random, and kept with the log. */
+  readonly id: string
+  /** Before the first commit: brings back the keys of the event ids of before. */
+  restoreIds(restorer: IdRestorer): Promise<void>
   /**
    * Writes each block as one record behind the open segment, syncs, resolves. Not durable: nothing of it is kept.
    * One call at a time, and at most SEGMENT_ROWS_MAX rows and SEGMENT_BYTES_MAX bytes in one call (asserted).

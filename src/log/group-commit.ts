@@ -10,7 +10,8 @@
  */
 import { EventBlock } from '../native/event-block.ts'
 import type { Event } from '../event.ts'
-import type { CommitOutcome, EventLog } from './event-log.ts'
+import type { CommitOutcome, EncodedBlock, EventLog } from './event-log.ts'
+import { IdBuffer } from './id-buffer.ts'
 
 /** From the beginning of one commit to the beginning of the next … */
 const COMMIT_INTERVAL_MS = 2
@@ -20,6 +21,8 @@ const BLOCK_ROWS_ENOUGH = 512
 /** How often a block is measured while it grows, in rows. */
 const CHECK_ROWS = 32
 
+const NO_IDS: readonly number[] = []
+
 export interface GroupCommitOptions {
   readonly log: EventLog
   /** Encoded bytes from which on the open block takes no further request. */
@@ -27,8 +30,9 @@ export interface GroupCommitOptions {
 }
 
 /** A block and the promise that all requests in it wait for. */
-class Group {
-  readonly block = new EventBlock()
+class Group implements EncodedBlock {
+  private readonly block = new EventBlock()
+  private readonly idKeys = new IdBuffer()
   /** The block takes no further request. */
   isFull = false
   private settle: (outcome: CommitOutcome) => void = () => undefined
@@ -40,15 +44,33 @@ class Group {
     })
   }
 
-  append(events: readonly Event[], blockBytesMax: number): void {
-    const before = this.block.rows
+  get rows(): number {
+    return this.block.rows
+  }
+
+  get byteLength(): number {
+    return this.block.byteLength
+  }
+
+  get ids(): Uint8Array {
+    return this.idKeys.bytes
+  }
+
+  writeTo(target: Uint8Array, offset: number): void {
+    this.block.writeTo(target, offset)
+  }
+
+  append(events: readonly Event[], ids: readonly number[], blockBytesMax: number): void {
+    const before = this.rows
     for (const event of events) this.block.append(event)
+    this.idKeys.appendWords(ids)
     // Asking for the size takes a look at every column: not for every single event.
-    if ((before % CHECK_ROWS) + events.length >= CHECK_ROWS) this.isFull = this.block.byteLength >= blockBytesMax
+    if ((before % CHECK_ROWS) + events.length >= CHECK_ROWS) this.isFull = this.byteLength >= blockBytesMax
   }
 
   close(outcome: CommitOutcome): void {
     this.block.clear()
+    this.idKeys.clear()
     this.isFull = false
     this.settle(outcome)
   }
@@ -74,12 +96,15 @@ export class GroupCommit {
     this.gathering.open()
   }
 
-  /** Resolves when the events are durable, or with the reason why they are not; then none of them is kept. */
-  async append(events: readonly Event[]): Promise<CommitOutcome> {
+  /**
+   * Resolves when the events are durable, or with the reason why they are not; then none of them is kept.
+   * @param ids keys of those event ids that are to be found again after a start, three words each
+   */
+  async append(events: readonly Event[], ids: readonly number[] = NO_IDS): Promise<CommitOutcome> {
     while (!this.closed && this.gathering.isFull) await this.gathering.outcome
     if (this.closed) return 'closed'
     const group = this.gathering
-    group.append(events, this.blockBytesMax)
+    group.append(events, ids, this.blockBytesMax)
     this.running ??= this.run()
     return group.outcome
   }
@@ -87,16 +112,16 @@ export class GroupCommit {
   private async run(): Promise<void> {
     // What else is ready in this turn of the event loop comes into the same block.
     await new Promise((resolve) => setImmediate(resolve))
-    while (this.gathering.block.rows > 0) {
+    while (this.gathering.rows > 0) {
       await this.pace()
       const group = this.gathering
       this.gathering = this.spare
       this.spare = group
       this.gathering.open()
-      const { rows } = group.block
+      const { rows } = group
       const begun = performance.now()
       this.commitBegunAt = begun
-      const outcome = await this.log.commit([group.block])
+      const outcome = await this.log.commit([group])
       this.totals.commitMs += performance.now() - begun
       this.totals.commits++
       if (outcome === 'durable') this.totals.events += rows
@@ -108,7 +133,7 @@ export class GroupCommit {
 
   private async pace(): Promise<void> {
     const waitMs = this.commitBegunAt + COMMIT_INTERVAL_MS - performance.now()
-    if (waitMs > 0 && this.gathering.block.rows < BLOCK_ROWS_ENOUGH) await Bun.sleep(waitMs)
+    if (waitMs > 0 && this.gathering.rows < BLOCK_ROWS_ENOUGH) await Bun.sleep(waitMs)
   }
 
   /** Takes nothing more; resolves when what was taken is durable. */

@@ -3,6 +3,7 @@
  *
  *     log.id                 32 hexadecimal digits, random, made once
  *     <20 digits>.next       every segment number below it may have been used; an empty file whose name is the content
+ *     <20 digits>.ids        keys of event ids of sealed segments, for deduplication (see `id-journal.ts`)
  *     lock.sqlite            the lock
  *     damaged/               bytes set aside because they are no good records
  *
@@ -16,10 +17,11 @@ import { randomBytes } from 'node:crypto'
 import { dirname, resolve } from 'node:path'
 import type { Logger } from '../telemetry/logger.ts'
 import { errorCode, type FileEntry, type FileSystem } from './file-system.ts'
+import { parseIdFileName } from './id-chunk.ts'
 import { LOCK_FILE } from './lock.ts'
 import { padNumber, parseSegmentFileName, segmentFileName } from './segment.ts'
 
-/** A segment file found at start. */
+/** A segment file, or a file of event ids, found at start. */
 export interface FoundSegment {
   readonly number: number
   readonly bytes: number
@@ -37,7 +39,7 @@ const RESERVED_NUMBERS = 65_536
 export class LogDirectory {
   readonly path: string
   /** The files found at opening, in the order of their numbers. */
-  readonly found: { open: FoundSegment[]; sealed: FoundSegment[] } = { open: [], sealed: [] }
+  readonly found: Record<'open' | 'sealed' | 'ids', FoundSegment[]> = { open: [], sealed: [], ids: [] }
   readonly #fileSystem: FileSystem
   #logId = ''
   #next = 0
@@ -71,9 +73,7 @@ export class LogDirectory {
       if (entry.name === LOG_ID_FILE) hasLogId = true
       else this.#sort(entry, logger)
     }
-    const byNumber = (a: FoundSegment, b: FoundSegment) => a.number - b.number
-    this.found.open.sort(byNumber)
-    this.found.sealed.sort(byNumber)
+    for (const files of Object.values(this.found)) files.sort((a, b) => a.number - b.number)
     const logId = hasLogId ? await this.#readLogId() : undefined
     if (logId !== undefined && this.#marker !== undefined) {
       this.#logId = logId
@@ -85,10 +85,14 @@ export class LogDirectory {
   }
 
   #sort(entry: FileEntry, logger: Logger): void {
+    const { bytes, modifiedAt } = entry
     const segment = entry.isFile ? parseSegmentFileName(entry.name) : undefined
+    const idFile = entry.isFile ? parseIdFileName(entry.name) : undefined
     const marker = entry.isFile ? NEXT_NAME.exec(entry.name) : null
-    if (segment !== undefined) {
-      this.found[segment.state].push({ number: segment.number, bytes: entry.bytes, modifiedAt: entry.modifiedAt })
+    if (idFile !== undefined) {
+      this.found.ids.push({ number: idFile, bytes, modifiedAt })
+    } else if (segment !== undefined) {
+      this.found[segment.state].push({ number: segment.number, bytes, modifiedAt })
       this.#next = Math.max(this.#next, segment.number + 1)
     } else if (marker !== null && Number.isSafeInteger(Number(marker[1]))) {
       if (this.#marker === undefined || entry.name > this.#marker) this.#marker = entry.name

@@ -81,6 +81,12 @@ export class MemoryLog implements EventLog {
     this.#background.start()
   }
 
+  get id(): string {
+    return this.#logId
+  }
+
+  async restoreIds(): Promise<void> {}
+
   async commit(blocks: readonly EncodedBlock[]): Promise<CommitOutcome> {
     if (this.#isClosed) return 'closed'
     if (blocks.length === 0) return 'durable'
@@ -193,6 +199,8 @@ export class MemoryLog implements EventLog {
       damagedRecords: 0,
       damagedBytes: 0,
       tornTails: 0,
+      idBytes: 0,
+      idFailures: 0,
     }
   }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { crc32 } from 'node:zlib'
 import type { EncodedBlock, RecordPosition } from './event-log.ts'
 import type { LogFile } from './file-system.ts'
+import { IdBuffer } from './id-buffer.ts'
 import type { Ring, RingRegion } from './ring.ts'
 import { encodeRecordHeader, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, segmentSeed } from './segment.ts'
 import { writeAll } from './set-aside.ts'
@@ -54,11 +55,14 @@ export class OpenSegment {
   rows = 0
   blockBytes = 0
   recordCount = 0
+  /** Keys of the event ids in its blocks. */
+  readonly ids = new IdBuffer()
   /** The directory entry is on disk. */
   isEntrySynced = false
   /** There may be bytes of refused blocks behind the end. */
   needsCut = false
   isRenamed = false
+  areIdsKept = false
   ring: RingCopy | undefined
   readonly #seed: number
   readonly #ring: Ring
@@ -105,6 +109,7 @@ export class OpenSegment {
     for (const block of pending.blocks) {
       this.rows += block.rows
       this.blockBytes += block.byteLength
+      if (block.ids !== undefined) this.ids.append(block.ids)
     }
     this.recordCount += pending.blocks.length
     this.end += pending.byteLength

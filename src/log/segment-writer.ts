@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import type { Background } from './background.ts'
 import { type CommitOutcome, type EncodedBlock, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX } from './event-log.ts'
 import { errorCode, type FileSystem, isNoSpace } from './file-system.ts'
+import type { IdJournal } from './id-journal.ts'
 import type { LogAccount } from './log-account.ts'
 import type { LogDirectory } from './log-directory.ts'
 import { OpenSegment, Scratch } from './open-segment.ts'
@@ -17,6 +18,8 @@ export interface SegmentWriterOptions {
   readonly account: LogAccount
   readonly ring: Ring
   readonly background: Background
+  /** Where the event ids of sealed segments go; undefined: nowhere. */
+  readonly ids: IdJournal | undefined
   /** Wall clock, ms since 1970. */
   readonly now: () => number
   readonly segmentBytes: number
@@ -191,12 +194,20 @@ export class SegmentWriter {
     const { directory, fileSystem, now, onSealed } = this.#options
     const { number, ring, firstAt } = segment
     await this.#cut(segment)
+    await this.#keepIds(segment)
     if (!segment.isRenamed) await this.#rename(segment)
     await fileSystem.syncDirectory(directory.path)
     await this.#closeFile(segment)
     this.#unsealed.delete(number)
     const inRing = ring && { copy: ring, token: `${segment.logId}/${number}` }
     onSealed({ number, fileBytes: segment.end, firstAt, sealedAt: now(), inRing })
+  }
+
+  /** Tried once: the seal does not depend on it. */
+  async #keepIds(segment: OpenSegment): Promise<void> {
+    if (segment.areIdsKept) return
+    segment.areIdsKept = true
+    await this.#options.ids?.write(segment.number, segment.ids.bytes, this.#options.now())
   }
 
   async #rename(segment: OpenSegment): Promise<void> {

@@ -25,6 +25,8 @@ import {
   SEGMENT_BYTES_MAX,
 } from './event-log.ts'
 import { type FileSystem, realFileSystem } from './file-system.ts'
+import { IdJournal, type IdRetention } from './id-journal.ts'
+import { type IdRestorer, restoreIds } from './id-recovery.ts'
 import { type DirectoryLock, lockDirectory } from './lock.ts'
 import { LogAccount } from './log-account.ts'
 import { type FoundSegment, LogDirectory } from './log-directory.ts'
@@ -46,6 +48,8 @@ export interface WriteAheadLogOptions {
   readonly ringBytes: number
   /** Bytes of all segment files at most. */
   readonly logBytesMax: number
+  /** How long the keys of event ids are kept for `restoreIds`; left out: not at all. */
+  readonly ids?: IdRetention
   readonly logger: Logger
   readonly fileSystem?: FileSystem
   readonly lock?: (directory: string) => DirectoryLock
@@ -65,6 +69,7 @@ export class WriteAheadLog implements EventLog {
   readonly #background: Background
   readonly #sealed: SealedSegments
   readonly #writer: SegmentWriter
+  readonly #ids: IdJournal | undefined
   #lock: DirectoryLock | undefined
   #closing: Promise<void> | undefined
 
@@ -87,10 +92,11 @@ export class WriteAheadLog implements EventLog {
     this.#background = background
     this.#sealed = new SealedSegments(this.#context, account, ring, background)
     const { segmentBytes, logBytesMax } = options
+    this.#ids = options.ids && new IdJournal({ ...options.ids, context: this.#context, account, now })
     const onSealed = this.#sealed.add.bind(this.#sealed)
     this.#writer = new SegmentWriter({
       ...{ fileSystem, directory, account, ring, background },
-      ...{ now, segmentBytes, logBytesMax, onSealed },
+      ...{ now, segmentBytes, logBytesMax, onSealed, ids: this.#ids },
     })
   }
 
@@ -112,6 +118,16 @@ export class WriteAheadLog implements EventLog {
       throw error
     }
     return log
+  }
+
+  get id(): string {
+    return this.#context.directory.logId
+  }
+
+  async restoreIds(restorer: IdRestorer): Promise<void> {
+    const { ids, now = Date.now } = this.#options
+    if (this.#ids === undefined || ids === undefined) return
+    await restoreIds(this.#context, this.#ids, restorer, { ...ids, now: now() })
   }
 
   async #recover(): Promise<void> {
@@ -193,6 +209,7 @@ export class WriteAheadLog implements EventLog {
     await this.close()
     await this.#background.stop()
     await this.#writer.dispose()
+    await this.#ids?.close()
     this.#lock?.release()
     this.#lock = undefined
   }
@@ -217,6 +234,8 @@ export class WriteAheadLog implements EventLog {
       damagedRecords: account.damagedRecords,
       damagedBytes: account.damagedBytes,
       tornTails: account.tornTails,
+      idBytes: this.#ids?.bytes ?? 0,
+      idFailures: this.#ids?.failures ?? 0,
     }
   }
 }

@@ -195,17 +195,16 @@ test('string values over 10 KB are cut between characters, with a warning each',
 test('an id that is a UUID is kept, another text gives a stable UUIDv5 and is kept too, without one a UUIDv7 is made', async () => {
   const type = newType()
   const uuid = crypto.randomUUID()
-  const ids = [uuid, 'order-17', 'order-17', 'order-18', 'ä'.repeat(256), undefined, undefined]
+  const ids = [uuid, 'order-17', 'order-18', 'ä'.repeat(256), undefined, undefined]
   const events = ids.map((event_id, n) => makeDraft({ type, event_id, properties: { n } }))
   expect((await collector.postEvents(events)).status).toBe(201)
   const rows = new Map((await rowsOf(type)).map((row) => [Number((row.properties as { n: string }).n), row]))
   const eventIds = ids.map((_, n) => String(rows.get(n)?.event_id))
-  expect(ids.map((_, n) => rows.get(n)?.message_id)).toEqual(['', 'order-17', 'order-17', 'order-18', ids[4], '', ''])
+  expect(ids.map((_, n) => rows.get(n)?.message_id)).toEqual(['', 'order-17', 'order-18', ids[3], '', ''])
   expect(eventIds[0]).toBe(uuid)
-  for (const n of [1, 2, 3, 4]) expect(eventIds[n]).toMatch(UUID_V5)
-  expect(eventIds[1]).toBe(String(eventIds[2]))
+  for (const n of [1, 2, 3]) expect(eventIds[n]).toMatch(UUID_V5)
   expect(eventIds[1]).toBe(Bun.randomUUIDv5('order-17', '6f0f3a52-7d7a-4b0e-9a3c-52c4a1c9f7be'))
-  for (const n of [5, 6]) expect(eventIds[n]).toMatch(UUID_V7)
+  for (const n of [4, 5]) expect(eventIds[n]).toMatch(UUID_V7)
   expect(new Set(eventIds).size).toBe(6)
 })
 
