@@ -34,12 +34,12 @@ const TRACK: JsonProtocol = {
   limits: (edge) => edge.limits,
   keyWanted: 'no site: send its public key as `siteId`',
   isBodyKeyFirst: true,
-  keyIn: (_url, body) => siteIdsOf(itemsOf(body)).next().value ?? undefined,
+  keyIn: (_url, body) => siteIdsOf(body).next().value,
   open(body, { key }) {
     const values = itemsOf(body)
     if (values.length === 0)
       return reject('invalid_event', 'expected {siteId, sessionId, event}, an array of them, or {"events": […]}')
-    const siteIds = new Set(siteIdsOf(values))
+    const siteIds = new Set(siteIdsOf(body))
     if (siteIds.size > 1) return reject('invalid_event', 'all events of a request must name the same siteId')
     if (siteIds.size === 1 && key.kind === 'secret')
       return reject('forbidden', 'siteId must be a public key: whoever visits the page can read it')
@@ -63,7 +63,13 @@ function itemsOf(body: unknown): readonly unknown[] {
   })
 }
 
-function* siteIdsOf(items: readonly unknown[]): Generator<string, undefined> {
+/** Every site that a body names, beside its events or in them. */
+function* siteIdsOf(body: unknown): Generator<string, undefined> {
+  const items = Array.isArray(body)
+    ? body
+    : isObject(body) && Array.isArray(body.events)
+      ? [body, ...body.events]
+      : [body]
   for (const item of items) if (isObject(item) && typeof item.siteId === 'string') yield item.siteId
 }
 
