@@ -158,6 +158,22 @@ test.each(BAD.filter(([event]) => !Array.isArray(event)))('%j alone is 400', asy
   expect(await response.json()).toMatchObject({ error: { code: 'invalid_event', details: [{ index: 0, path }] } })
 })
 
+test('an event that comes again with its id is stored once, and counted and named as taken', async () => {
+  const userId = newUser()
+  const [first, second] = ['a', 'b'].map((name) => makeEvent({ userId, eventId: `${userId} ${name}` }))
+  const ids = [`${userId} a`, `${userId} b`, `${userId} a`]
+  for (let time = 0; time < 3; time++) {
+    const { status, answer } = await send([first, second, first])
+    expect(status).toBe(202)
+    expect(answer).toMatchObject({ count: 3, eventIds: ids })
+  }
+  expect((await rowsOf(userId)).map((row) => row.message_id).sort()).toEqual(ids.slice(0, 2))
+  const without = makeEvent({ userId: `${userId} again` })
+  await send([without, without])
+  await send(without)
+  expect(await rowsOf(`${userId} again`)).toHaveLength(3)
+})
+
 test('an empty array is 400', async () => {
   expect((await send([])).status).toBe(400)
 })

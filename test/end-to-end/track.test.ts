@@ -307,6 +307,23 @@ describe('without an id of its own an event is known by its content', () => {
     expect(new Set(rows.map((row) => row.event_id)).size).toBe(2)
   })
 
+  test('a beacon that comes again, or many times at once, or twice in one request, is stored once', async () => {
+    const sessionId = newSession()
+    const beacon = JSON.stringify(item(sessionId, base))
+    expect(await track(beacon)).toEqual(DONE)
+    const answers = await Promise.all(Array.from({ length: 20 }, () => track(beacon)))
+    expect(answers).toEqual(answers.map(() => DONE))
+    expect(await track({ events: [JSON.parse(beacon), JSON.parse(beacon)] })).toEqual(DONE)
+    expect(await rowsOf(sessionId)).toHaveLength(1)
+    await collector.flushed()
+    expect(await track(beacon)).toEqual(DONE)
+    expect(await rowsOf(sessionId)).toHaveLength(1)
+    const other = newSession()
+    const twice = [item(other, base), item(other, { ...base })]
+    expect(await track(twice)).toEqual(DONE)
+    expect(await rowsOf(other)).toHaveLength(1)
+  })
+
   test('an id of the client goes before it: a UUID, or another text', async () => {
     const sessionId = newSession()
     const uuid = crypto.randomUUID()
