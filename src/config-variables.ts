@@ -156,7 +156,7 @@ export const VARIABLES = Type.Object({
   ),
   CONTROL_DATABASE_URL: Type.Optional(
     text('a postgres:// or postgresql:// address', '^postgres(ql)?://', {
-      description: 'Postgres that holds tenants, workspaces and keys; unset: SQLite in DATA_DIR.',
+      description: 'Postgres database, of Penstock alone, for tenants, workspaces and keys; unset: SQLite in DATA_DIR.',
       secret: true,
     }),
   ),
@@ -171,7 +171,7 @@ export const VARIABLES = Type.Object({
   SIGNING_SECRETS_KEY: Type.Optional(
     text('64 hexadecimal digits, such as `openssl rand -hex 32` prints', '^[0-9A-Fa-f]{64}$', {
       description:
-        'Key that encrypts the signing secrets at rest; unset: DATA_DIR/secret.key, made when it is missing.',
+        'Key that encrypts the signing secrets at rest, one for all collectors of a Postgres; unset: DATA_DIR/secret.key, made at the first start.',
       secret: true,
     }),
   ),
