@@ -2,6 +2,7 @@
 import { anonymize } from '../address.ts'
 import type { Authenticated, KeyCache, KeyRefusal } from '../auth/key-cache.ts'
 import { mayUse } from '../auth/origins.ts'
+import type { Replays } from '../auth/replays.ts'
 import { clientAddress, type ProxyTrust } from '../client-address.ts'
 import type { Scope } from '../control/grants.ts'
 import { SCHEMA_VERSION_CHARS_MAX } from '../draft.ts'
@@ -17,6 +18,7 @@ import { requestId } from './request-id.ts'
 export interface Edge {
   readonly pipeline: Pipeline
   readonly keys: KeyCache
+  readonly replays: Replays
   readonly inFlight: InFlightBytes
   readonly limits: {
     readonly batchEventsMax: number

@@ -1,25 +1,22 @@
 /** Signed requests, as the front doors see them. */
+import { type UsedSignature, verifySignature } from '../auth/signature.ts'
+import type { Rejection } from '../rejection.ts'
 import type { RequestContext } from './edge.ts'
-import { type Rejection, reject } from '../rejection.ts'
-
-/** A signature that was used up by this request. */
-export interface UsedSignature {
-  /** The request did not get through: it may come again with the same signature. */
-  forget(): void
-}
 
 /** Whether the body's bytes will be needed. */
 export function isSigned(request: Request): boolean {
   return request.headers.has('x-signature')
 }
 
-/** Checks the signature that a key wants or a request has; undefined: neither. */
+const NOTHING = new Uint8Array(0)
+
+/** Checks the signature that a key wants or a request has; undefined: neither. A GET may come again with the same one. */
 export async function verify(
   context: RequestContext,
   request: Request,
-  raw: Uint8Array | undefined,
+  raw: Uint8Array = NOTHING,
 ): Promise<UsedSignature | Rejection | undefined> {
-  const { signing } = context.key
-  if (signing === 'off' || (signing === 'optional' && !isSigned(request))) return undefined
-  return reject('unauthorized', `signatures are not checked yet (${raw?.length ?? 0} bytes)`)
+  const { key, edge } = context
+  const signed = { key, headers: request.headers, body: raw, isOnce: request.method !== 'GET' }
+  return verifySignature(signed, edge.replays, Date.now())
 }
