@@ -13,6 +13,7 @@ const durationMs = Number(secondsText) * 1000
 
 const requests = readRequests(path)
 let position = 0
+const LATE_MS = 5
 const errors = { connect: 0, read: 0, write: 0, status: 0, timeout: 0 }
 /** Answers by latency in units of 10 µs, up to 10 s. */
 const histogram = new Uint32Array(1_000_001)
@@ -92,10 +93,14 @@ class Connection {
 }
 
 let departure = performance.now()
+let departures = 0
+let lateDepartures = 0
 function takeDeparture(): number {
   const now = performance.now()
   if (departure < now - 1000) departure = now
   departure += intervalMs
+  departures++
+  if (departure < now - LATE_MS) lateDepartures++
   return departure
 }
 
@@ -137,7 +142,11 @@ setTimeout(() => {
   const durationUs = Math.round((performance.now() - begun) * 1000)
   for (const connection of all) connection.end()
   const [p50Us, p99Us, p999Us] = [percentileUs(0.5), percentileUs(0.99), percentileUs(0.999)]
-  const result = { requests: answered, durationUs, errors, p50Us, p99Us, p999Us, maxUs: Math.round(maxMs * 1000) }
+  const lateShare = lateDepartures / Math.max(1, departures)
+  const result = {
+    ...{ requests: answered, durationUs, errors, p50Us, p99Us, p999Us },
+    ...{ maxUs: Math.round(maxMs * 1000), lateShare },
+  }
   process.stdout.write(`RESULT ${JSON.stringify(result)}\n`)
   process.exit(0)
 }, durationMs)

@@ -7,14 +7,20 @@
 --
 -- Pacing: wrk has no rate. `delay` is asked before a connection sends again and gives whole milliseconds. Each thread has an absolute
 -- timetable, and a connection that is free takes the next departure of it; so the rate is exact on average, and after a
--- stall the connections catch up as far as CATCH_UP_MS back. wrk's latency begins when the request is sent.
+-- stall the connections catch up as far as CATCH_UP_MS back. wrk's latency begins when the request is sent: how many were sent late,
+-- which it does not count, is said beside it.
 
 local CATCH_UP_MS = 1000
+local LATE_MS = 5
 
-local threads = 0
+-- Globals of a thread, which `done` reads.
+departures = 0
+late_departures = 0
+
+local threads = {}
 function setup(thread)
-  thread:set('thread_number', threads)
-  threads = threads + 1
+  thread:set('thread_number', #threads)
+  threads[#threads + 1] = thread
 end
 
 local requests = {}
@@ -38,6 +44,8 @@ local function paced_delay()
   local now = now_ms()
   if departure_ms == nil or departure_ms < now - CATCH_UP_MS then departure_ms = now end
   departure_ms = departure_ms + interval_ms
+  departures = departures + 1
+  if departure_ms < now - LATE_MS then late_departures = late_departures + 1 end
   return math.max(0, math.floor(departure_ms - now))
 end
 
@@ -63,9 +71,15 @@ end
 
 function done(summary, latency)
   local errors = summary.errors
+  local all, late = 0, 0
+  for _, thread in ipairs(threads) do
+    all = all + thread:get('departures')
+    late = late + thread:get('late_departures')
+  end
   io.write(string.format(
     'RESULT {"requests":%d,"durationUs":%d,"errors":{"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d},' ..
-    '"p50Us":%d,"p99Us":%d,"p999Us":%d,"maxUs":%d}\n',
+    '"p50Us":%d,"p99Us":%d,"p999Us":%d,"maxUs":%d,"lateShare":%.4f}\n',
     summary.requests, summary.duration, errors.connect, errors.read, errors.write, errors.status, errors.timeout,
-    latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max))
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9), latency.max,
+    late / math.max(1, all)))
 end

@@ -14,6 +14,8 @@ export interface LoadResult {
   readonly p99Ms: number
   readonly p999Ms: number
   readonly maxMs: number
+  /** Of a paced load: share of the requests that went out more than 5 ms after their time. Latency begins when they go out. */
+  readonly lateShare: number
   /** `performance.now()` when the generator had ended. */
   readonly endedAt: number
 }
@@ -40,6 +42,7 @@ export function parseLoad(output: string, generator: LoadResult['generator'], en
     p99Ms: number(said.p99Us) / 1000,
     p999Ms: number(said.p999Us) / 1000,
     maxMs: number(said.maxUs) / 1000,
+    lateShare: number(said.lateShare),
     endedAt,
   }
 }

@@ -46,7 +46,11 @@ export async function measureLoad(bench: Bench, penstock: Penstock, plan: LoadPl
     verifyAnswers({ load, eventsPerRequest: plan.requests.eventsPerRequest, connections: plan.connections, accepted })
     return { events: accepted, durationMs: load.durationMs, endedAt: load.endedAt }
   })
-  return load === undefined ? measured : { ...measured, figures: { ...figuresOf(load, plan), ...measured.figures } }
+  if (load === undefined) return measured
+  const figures = { ...figuresOf(load, plan), ...measured.figures }
+  if (plan.requestsPerSecond === undefined) return { ...measured, figures }
+  const late = `${(load.lateShare * 100).toFixed(1)} % of the paced requests went out more than 5 ms late, which their latency leaves out`
+  return { figures, notes: [...measured.notes, late] }
 }
 
 /** A load before the measured one: code is compiled, connections to ClickHouse were used. Counted, but not measured. */

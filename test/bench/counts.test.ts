@@ -12,6 +12,7 @@ const LOAD: LoadResult = {
   p99Ms: 2,
   p999Ms: 3,
   maxMs: 4,
+  lateShare: 0,
   endedAt: 0,
 }
 
