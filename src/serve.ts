@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { version } from '../package.json'
 import { KeyCache } from './auth/key-cache.ts'
 import { followKeyChanges } from './auth/key-news.ts'
+import { RedisReplays } from './auth/redis-replays.ts'
+import { MemoryReplays } from './auth/replays.ts'
 import { banner } from './cli/banner.ts'
 import { CommandFailure, orFail } from './cli/session.ts'
 import type { Config } from './config.ts'
@@ -62,10 +64,12 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const limits = redis === undefined ? new MemoryLimits() : new RedisLimits({ redis })
   const dedupe = await openDedupe({ ...config.dedupe, log, logger })
   const pipeline = new Pipeline({ limits, dedupe, groupCommit })
+  const replays = redis === undefined ? new MemoryReplays() : new RedisReplays(redis)
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
   const edge: Edge = {
     pipeline,
     keys,
+    replays,
     inFlight,
     limits: config,
     trustProxy: config.trustProxy,
@@ -86,6 +90,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     control,
     limits,
     dedupe,
+    replays,
     redis,
   })
   keys.start()

@@ -1,4 +1,5 @@
 /** What the collector says of itself at `/readyz`, `/health` and `/stats`. */
+import type { Replays } from './auth/replays.ts'
 import type { ControlDatabase } from './control/control-database.ts'
 import type { Dedupe } from './dedupe/dedupe.ts'
 import type { InFlightBytes } from './http/in-flight.ts'
@@ -25,6 +26,7 @@ export interface StatusOptions {
   readonly control: ControlDatabase
   readonly limits: Limits
   readonly dedupe: Dedupe
+  readonly replays: Replays
   /** Undefined: none is configured. */
   readonly redis: Redis | undefined
 }
@@ -42,6 +44,7 @@ export class Status implements Service {
   /** Set when the shutdown begins. */
   stopping = false
   private readonly options: StatusOptions
+  private checking: Promise<Health> | undefined
 
   constructor(options: StatusOptions) {
     this.options = options
@@ -54,7 +57,15 @@ export class Status implements Service {
     return reject('overloaded', `the log does not take events: ${lastRefusal.outcome}`)
   }
 
-  async health(): Promise<Health> {
+  /** Anyone may ask, without a key: however many do at one time, every dependency is asked once. */
+  health(): Promise<Health> {
+    this.checking ??= this.check().finally(() => {
+      this.checking = undefined
+    })
+    return this.checking
+  }
+
+  private async check(): Promise<Health> {
     const { redis: configured } = this.options
     const [clickhouse, control, redis] = await Promise.all([
       this.checkClickHouse(),
@@ -83,7 +94,7 @@ export class Status implements Service {
 
   /** Counters only grow from the start of the process on; rates are for who asks twice. */
   stats(): object {
-    const { log, groupCommit, pipeline, inFlight, streams, sink, limits, dedupe, redis } = this.options
+    const { log, groupCommit, pipeline, inFlight, streams, sink, limits, dedupe, replays, redis } = this.options
     const { oldestUnflushedAt, lastError, ...logStats } = log.stats()
     return {
       uptime_seconds: Math.round(process.uptime()),
@@ -96,6 +107,7 @@ export class Status implements Service {
       flush: sink.stats(),
       limits: limits.stats(),
       dedupe: dedupe.stats(),
+      signatures: replays.stats(),
       ...(redis === undefined ? {} : { redis: redis.stats() }),
     }
   }
