@@ -34,6 +34,8 @@ export const LIMITS = {
   BATCH_EVENTS_MAX: '10',
   EVENTS_API_BATCH_MAX: '12',
   BODY_BYTES_MAX: '64KiB',
+  SEGMENT_API_BATCH_MAX: '8',
+  SEGMENT_API_BODY_BYTES_MAX: '48KiB',
 } as const
 
 const KiB = 1024
@@ -91,4 +93,28 @@ const TRACK: Protocol = {
   },
 }
 
-export const PROTOCOLS: readonly Protocol[] = [CANONICAL, EVENTS_API, TRACK]
+const SEGMENT_BATCH: Protocol = {
+  name: 'POST /v1/batch',
+  path: '/v1/batch',
+  column: 'segment',
+  status: 200,
+  batchEventsMax: 8,
+  bodyBytesMax: 48 * KiB,
+  markerColumn: 'anonymous_id',
+  event: (anonymousId, properties = {}) => ({ type: 'track', event: 'Tested', anonymousId, properties }),
+  request: (writeKey, batch) => ({ body: { writeKey, batch }, headers: {} }),
+  readRefusal: readError,
+}
+
+const SEGMENT_TRACK: Protocol = {
+  ...SEGMENT_BATCH,
+  name: 'POST /v1/track',
+  path: '/v1/track',
+  batchEventsMax: undefined,
+  request: (key, [call]) => ({
+    body: call,
+    headers: key === undefined ? {} : { authorization: `Basic ${btoa(`${key}:`)}` },
+  }),
+}
+
+export const PROTOCOLS: readonly Protocol[] = [CANONICAL, EVENTS_API, TRACK, SEGMENT_BATCH, SEGMENT_TRACK]
