@@ -22,7 +22,8 @@ test('neither is changed', () => {
   const ofBatch = { device: { type: 'phone' } }
   const ofCall = { device: { name: 'mine' } }
   mergeContext(ofBatch, ofCall)
-  expect([ofBatch, ofCall]).toEqual([{ device: { type: 'phone' } }, { device: { name: 'mine' } }] as object[])
+  expect(ofBatch).toEqual({ device: { type: 'phone' } })
+  expect(ofCall).toEqual({ device: { name: 'mine' } })
 })
 
 test('depth without end is no trouble', () => {
