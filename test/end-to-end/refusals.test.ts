@@ -1,5 +1,6 @@
 /** What all protocols promise alike: keys, limits and their edges, in each one's own words. A protocol is a row in `protocols.ts`. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { createHmac } from 'node:crypto'
 import zlib from 'node:zlib'
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { runCli } from '../cli/run-cli.ts'
@@ -14,10 +15,11 @@ const UNKNOWN = `pk_${'A'.repeat(43)}`
 
 let collector: Collector
 let key: string
+let signingSecret: string
 
 beforeAll(async () => {
   collector = await startCollector({ env: { ...LIMITS, KEY_CACHE_LIFETIME_MS: '0' } })
-  await cli('provision', ...WORKSPACE)
+  signingSecret = (await cli('provision', ...WORKSPACE)).signing_secret
   key = (await makeKey()).key
 })
 
@@ -163,6 +165,19 @@ describe.each(PROTOCOLS.map((protocol) => [protocol.name, protocol] as const))('
     expect(taken.headers.get('access-control-allow-origin')).toBe('https://shop.example')
     await expectTaken(protocol, taken)
     await expectTaken(protocol, await send(protocol, ours))
+  })
+
+  test('refuses what is not signed when the key wants it, is signed for another body, or comes again', async () => {
+    const { key: signing } = await makeKey('--signing', 'required')
+    const { body, headers } = protocol.request(signing, [protocol.event(crypto.randomUUID())])
+    const text = JSON.stringify(body)
+    await expectRefused(protocol, await post(protocol, text, { ...headers }), 401, 'unauthorized', /signed/)
+    const timestamp = String(Math.floor(Date.now() / 1000))
+    const signature = createHmac('sha256', signingSecret).update(`${timestamp}.${text}`).digest('hex')
+    const signed = { ...headers, 'x-timestamp': timestamp, 'x-signature': signature }
+    await expectRefused(protocol, await post(protocol, `${text} `, signed), 401, 'unauthorized', /does not fit/)
+    await expectTaken(protocol, await post(protocol, text, signed))
+    await expectRefused(protocol, await post(protocol, text, signed), 401, 'unauthorized', /used before/)
   })
 
   test('answers a preflight, and other methods with 405', async () => {

@@ -387,6 +387,24 @@ describe('browsers', () => {
   })
 })
 
+test('NUL characters, lone surrogates and keys of the language itself are data like any other', async () => {
+  const sessionId = newSession()
+  const data = '{"url":"/","__proto__":{"polluted":1},"constructor":{"prototype":2},"\\u0000":"\\ud800","toString":"3"}'
+  const text = JSON.stringify(item(sessionId, pageview({ data: 'DATA' }))).replace('"DATA"', () => data)
+  const withProto = text.replace('{', '{"__proto__":{"siteId":"evil","sessionId":"evil"},')
+  expect(await track(`{"events":[${withProto}]}`)).toEqual(DONE)
+  await collector.flushed()
+  const sql = `SELECT toString(properties) AS text FROM events WHERE session_id = '${sessionId}'`
+  const [row] = await collector.rows<{ text: string }>(sql)
+  for (const part of [
+    '"__proto__":{"polluted":"1"}',
+    '"constructor":{"prototype":"2"}',
+    '"\\u0000":"\ufffd"',
+    '"toString":"3"',
+  ])
+    expect(row?.text).toContain(part)
+})
+
 test('GET /api/track/health tells database, buffer and versions to anyone, from any page', async () => {
   const response = await fetch(`${collector.url}/api/track/health`, { headers: { origin: 'https://shop.example' } })
   expect(response.status).toBe(200)
