@@ -32,10 +32,12 @@ export function parseJsonExactly(text: string): unknown {
 
 /** The same text for equal values, whatever the order of keys: for naming a value by its content. */
 export function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`
   if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? `${value}` : JSON.stringify(value)
-  const entries = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1))
-  return `{${entries.map(([key, inner]) => `${JSON.stringify(key)}:${canonicalJson(inner)}`).join()}}`
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`
+  const object = value as Record<string, unknown>
+  let entries = ''
+  for (const key of Object.keys(object).sort()) entries += `,${JSON.stringify(key)}:${canonicalJson(object[key])}`
+  return `{${entries.slice(1)}}`
 }
 
 /** The engine's message names no position: it is looked for here, in a text that is known to be wrong. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { parseJson, parseJsonExactly } from '../src/json.ts'
+import { canonicalJson, parseJson, parseJsonExactly } from '../src/json.ts'
 import { jsonErrorPosition } from '../src/json-position.ts'
 
 describe('the position of an error', () => {
@@ -126,5 +126,35 @@ describe('exact parsing', () => {
       }),
       { numRuns: 1_000 },
     )
+  })
+})
+
+describe('canonicalJson', () => {
+  test('gives equal values the same text, whatever the order of their keys', () => {
+    const one = JSON.parse('{"b":[1,{"y":null,"x":"ä\\"\\u0000"}],"a":{"10":1,"9":true},"__proto__":{"d":1,"c":2}}')
+    const other = JSON.parse('{"__proto__":{"c":2,"d":1},"a":{"9":true,"10":1},"b":[1.0,{"x":"ä\\"\\u0000","y":null}]}')
+    expect(canonicalJson(one)).toBe(canonicalJson(other))
+    expect(JSON.parse(canonicalJson(one))).toEqual(one)
+    expect(canonicalJson([])).toBe('[]')
+    expect(canonicalJson({})).toBe('{}')
+    expect(canonicalJson({ big: 2n ** 63n })).toBe('{"big":9223372036854775808}')
+  })
+
+  test('gives different values different texts', () => {
+    const values = [
+      [1, 2],
+      [2, 1],
+      [[1], 2],
+      ['1', 2],
+      { 1: 2 },
+      { 1: '2' },
+      {},
+      [],
+      null,
+      'null',
+      { a: {} },
+      { a: [] },
+    ]
+    expect(new Set(values.map(canonicalJson)).size).toBe(values.length)
   })
 })
