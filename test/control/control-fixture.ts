@@ -1,5 +1,6 @@
 import { afterAll } from 'bun:test'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ControlDatabase, Provisioned } from '../../src/control/control-database.ts'
@@ -7,13 +8,22 @@ import { type ControlOptions, openControl } from '../../src/control/open-control
 import { isProblem, type Problem } from '../../src/problem.ts'
 import { startPostgres } from '../support/postgres.ts'
 
-const directories: string[] = []
-const opened: ControlDatabase[] = []
+let home: string | undefined
 
-/** A data directory that goes away with the test file. */
+/** A data directory that goes away with the process. */
 export function temporaryDataDir(): string {
+  home ??= newHome()
+  return mkdtempSync(join(home, 'data-'))
+}
+
+/** Test files share this module, so that an `afterAll` here would be that of the first one alone: a shell cleans up when we end. */
+function newHome(): string {
   const directory = mkdtempSync(join(tmpdir(), 'penstock-control-'))
-  directories.push(directory)
+  const shell = spawn('sh', ['-c', 'cat > /dev/null; rm -rf "$0"', directory], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  shell.unref()
   return directory
 }
 
@@ -42,19 +52,12 @@ export async function everyDatabase(): Promise<[name: string, newPlace: NewPlace
   ]
 }
 
-/** A control database that is closed with the test file. */
+/** A control database; it is not closed, so that late work of a test finds it open. */
 export async function openTestControl(options: Partial<ControlOptions> = {}): Promise<ControlDatabase> {
-  const control = good(await openControl({ dataDir: temporaryDataDir(), ...options }))
-  opened.push(control)
-  return control
+  return good(await openControl({ dataDir: temporaryDataDir(), ...options }))
 }
 
 /** Workspace `web` of tenant `acme`. */
 export async function provisionAcme(control: ControlDatabase): Promise<Provisioned> {
   return good(await control.provision({ tenant: 'acme', workspace: 'web' }))
 }
-
-afterAll(async () => {
-  for (const control of opened) await control.close()
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true })
-})
