@@ -122,7 +122,8 @@ export const VARIABLES = Type.Object({
   }),
   IN_FLIGHT_BYTES_MAX: bytes(KiB, 64 * GiB, {
     default: 32 * MiB,
-    description: 'Bodies held in memory at one time, all requests together; at least BODY_BYTES_MAX.',
+    description:
+      'Bodies held in memory at one time, all requests together; at least BODY_BYTES_MAX and SEGMENT_API_BODY_BYTES_MAX.',
   }),
   EVENTS_API_BATCH_MAX: integer(1, 100_000, {
     default: 500,

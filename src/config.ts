@@ -121,15 +121,17 @@ function isServerUrl(given: string): boolean {
 
 /** The first rule between two variables that is broken. */
 function disagreement(values: Variables): Problem<'invalid_configuration'> | undefined {
-  const { DURABILITY, SEGMENT_BYTES, RING_BYTES, WAL_MAX_BYTES, BODY_BYTES_MAX, IN_FLIGHT_BYTES_MAX } = values
+  const { DURABILITY, SEGMENT_BYTES, RING_BYTES, WAL_MAX_BYTES, IN_FLIGHT_BYTES_MAX } = values
+  const largestBody =
+    values.SEGMENT_API_BODY_BYTES_MAX > values.BODY_BYTES_MAX ? 'SEGMENT_API_BODY_BYTES_MAX' : 'BODY_BYTES_MAX'
   const atLeast = (name: string, got: number, least: number, because: string) =>
     got < least ? refuse(name, formatBytes(got), `at least ${formatBytes(least)} (${because})`) : undefined
   return (
     atLeast('WAL_MAX_BYTES', WAL_MAX_BYTES, 2 * SEGMENT_BYTES, 'twice SEGMENT_BYTES') ??
-    atLeast('IN_FLIGHT_BYTES_MAX', IN_FLIGHT_BYTES_MAX, BODY_BYTES_MAX, 'BODY_BYTES_MAX') ??
+    atLeast('IN_FLIGHT_BYTES_MAX', IN_FLIGHT_BYTES_MAX, values[largestBody], largestBody) ??
     // Without files the ring is the log, and one body may take several times its size as columns.
     (DURABILITY === 'memory'
-      ? atLeast('RING_BYTES', RING_BYTES, 8 * BODY_BYTES_MAX, '8 times BODY_BYTES_MAX with DURABILITY=memory')
+      ? atLeast('RING_BYTES', RING_BYTES, 8 * values[largestBody], `8 times ${largestBody} with DURABILITY=memory`)
       : undefined) ??
     (values.CLICKHOUSE_URL === undefined ? sharedPort(values) : undefined) ??
     (values.WORKERS > 1 && values.REDIS_URL === undefined

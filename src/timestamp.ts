@@ -1,7 +1,7 @@
 /** ISO 8601 times as clients send them. `Date.parse` takes much more, differs between engines and is slower. */
 
 /** What DateTime64(3) in table `events` can hold: 1900-01-01 up to 2299-12-31. */
-export const EARLIEST_MS = Date.UTC(1900, 0, 1)
+const EARLIEST_MS = Date.UTC(1900, 0, 1)
 const LATEST_MS = Date.UTC(2300, 0, 1) - 1
 
 let lastDate = ''

@@ -82,6 +82,13 @@ describe('configuration', () => {
     [{ DURABILITY: 'memory', RING_BYTES: '7MiB' }, 'RING_BYTES', '7MiB', '8MiB (8 times BODY_BYTES_MAX'],
     [{ WAL_MAX_BYTES: '127MiB' }, 'WAL_MAX_BYTES', '127MiB', '128MiB (twice SEGMENT_BYTES)'],
     [{ IN_FLIGHT_BYTES_MAX: '512KiB' }, 'IN_FLIGHT_BYTES_MAX', '512KiB', '1MiB (BODY_BYTES_MAX)'],
+    [{ SEGMENT_API_BODY_BYTES_MAX: '64MiB' }, 'IN_FLIGHT_BYTES_MAX', '32MiB', '64MiB (SEGMENT_API_BODY_BYTES_MAX)'],
+    [
+      { SEGMENT_API_BODY_BYTES_MAX: '16MiB', DURABILITY: 'memory' },
+      'RING_BYTES',
+      '16MiB',
+      '128MiB (8 times SEGMENT_API',
+    ],
     [{ ANONYMIZE_IP: 'yes' }, 'ANONYMIZE_IP', '"yes"', 'true, false, 1 or 0'],
     [{ TRUST_PROXY: 'yes' }, 'TRUST_PROXY', '"yes"', 'true, false, a number of proxies'],
     [{ TRUST_PROXY: '10.0.0.0/33' }, 'TRUST_PROXY', '"10.0.0.0/33"', 'networks such as'],
