@@ -51,7 +51,7 @@ export class IdJournal {
   #files: IdFile[] = []
   #open: { readonly file: IdFile; readonly handle: LogFile } | undefined
   #nextNumber: number | undefined
-  /** Chunks that could not be written, since start. */
+  /** Segments whose ids could not be written, or not be read at the start. */
   failures = 0
 
   constructor(options: IdJournalOptions) {
@@ -68,7 +68,7 @@ export class IdJournal {
   /**
    * Reads the files that the directory had at its opening. Their content never makes it fail, nor that one cannot be read.
    * @param take gets the keys that are young enough, the oldest first
-   * @returns the segments whose keys are known
+   * @returns the segments whose keys are kept
    */
   async load(take: (keys: Uint8Array) => void): Promise<ReadonlySet<number>> {
     const { directory, logger } = this.#options.context
@@ -78,12 +78,13 @@ export class IdJournal {
       let ids = 0
       let newest = 0
       let damagedBytes = 0
-      for (const chunk of decodeIdChunks(await this.#read(path, bytes), (count) => (damagedBytes += count))) {
+      const { content, isDurable } = await this.#read(path, bytes)
+      for (const chunk of decodeIdChunks(content, (count) => (damagedBytes += count))) {
         newest = Math.max(newest, chunk.sealedAt)
         ids += chunk.keys.byteLength / ID_BYTES
         // Keys of another log id were made with another secret.
         if (chunk.logId !== directory.logId) continue
-        segments.add(chunk.segment)
+        if (isDurable) segments.add(chunk.segment)
         if (this.#age(chunk.sealedAt) <= this.#options.windowMs) take(chunk.keys)
       }
       if (damagedBytes > 0) logger.error({ path, bytes: damagedBytes }, 'damaged bytes in a file of event ids: skipped')
@@ -106,12 +107,17 @@ export class IdJournal {
       isWritten = true
     } catch (error) {
       if (errorCode(error) === 'UNKNOWN') throw error
-      this.failures += 1
-      this.#options.account.report('keep ids', error, this.failures)
+      this.fail('keep ids', error)
       await this.#giveUp()
     }
     await this.#prune()
     return isWritten
+  }
+
+  /** Reports and counts what may make copies of events unknown after a later start. */
+  fail(operation: string, error: unknown): void {
+    this.failures += 1
+    this.#options.account.report(operation, error, this.failures)
   }
 
   async close(): Promise<void> {
@@ -189,18 +195,22 @@ export class IdJournal {
     }
   }
 
-  async #read(path: string, bytes: number): Promise<Buffer> {
-    const content = Buffer.allocUnsafeSlow(Math.min(bytes, READ_BYTES_MAX))
+  async #read(path: string, bytes: number): Promise<{ readonly content: Buffer; readonly isDurable: boolean }> {
+    let content = Buffer.alloc(0)
     try {
       const file = await this.#options.context.fileSystem.open(path, 'read')
       try {
-        return content.subarray(0, await file.read(content, 0))
+        const memory = Buffer.allocUnsafeSlow(Math.min(bytes, READ_BYTES_MAX))
+        content = memory.subarray(0, await file.read(memory, 0))
+        // The process before may have ended between the write and its sync: then the disk does not have what is read here.
+        await file.sync()
+        return { content, isDurable: true }
       } finally {
         await file.close()
       }
     } catch (error) {
-      this.#options.account.report('read ids', error)
-      return Buffer.alloc(0)
+      this.fail('read ids', error)
+      return { content, isDurable: false }
     }
   }
 

@@ -28,7 +28,7 @@ export async function restoreIds(
   restorer: IdRestorer,
   options: IdRetention & { readonly now: number },
 ): Promise<void> {
-  const { directory, fileSystem, logger } = context
+  const { directory, fileSystem } = context
   const known = await journal.load((keys) => restorer.take(keys))
   const { open, sealed } = directory.found
   const unknown = [...open, ...sealed].filter(
@@ -38,7 +38,7 @@ export async function restoreIds(
   let left = options.idsMax / 2
   for (const segment of unknown) {
     if (left <= 0) break
-    const keys = await readSegment(context, segment, restorer)
+    const keys = await readSegment(context, segment, journal, restorer)
     if (keys === undefined) continue
     restorer.take(keys)
     left -= keys.byteLength / ID_BYTES
@@ -48,7 +48,7 @@ export async function restoreIds(
   try {
     await fileSystem.syncDirectory(directory.path)
   } catch (error) {
-    logger.error({ err: error }, 'the directory of the log could not be synced after event ids were written')
+    journal.fail('sync ids', error)
   }
 }
 
@@ -56,6 +56,7 @@ export async function restoreIds(
 async function readSegment(
   context: RecoveryContext,
   { number }: FoundSegment,
+  journal: IdJournal,
   restorer: IdRestorer,
 ): Promise<Uint8Array | undefined> {
   try {
@@ -68,7 +69,7 @@ async function readSegment(
       await file.close()
     }
   } catch (error) {
-    context.logger.error({ segment: number, err: error }, 'the event ids of a segment could not be read')
+    journal.fail('read ids', error)
     return undefined
   }
 }
