@@ -8,6 +8,7 @@
  */
 import { CString, dlopen, FFIType, type Pointer, ptr } from 'bun:ffi'
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
 import { setPriority } from 'node:os'
 
 const QUERIES = [
@@ -30,8 +31,22 @@ const library = dlopen(libraryPath, {
 
 // Where cores are few, merges must not keep requests waiting. What the edge takes meanwhile waits in the log.
 setPriority(NICENESS)
+setPriorityOfSession(NICENESS)
 
 process.exit(run(['clickhouse', ...options, '--query', QUERIES]))
+
+/**
+ * Where Linux shares the cores between sessions first (autogroups, where there are no control groups), niceness counts within a session
+ * only, and the engine is alone in its own: the session has a niceness too. Two busy loops on one core, the second as the engine is: without
+ * this 50 to 50, with it 75 to 25.
+ */
+function setPriorityOfSession(niceness: number): void {
+  try {
+    writeFileSync('/proc/self/autogroup', String(niceness))
+  } catch {
+    // Not Linux, or a kernel without them.
+  }
+}
 
 /** Runs the engine until standard input ends. Returns the exit code; what went wrong is on standard error. */
 function run(words: readonly string[]): number {

@@ -1,8 +1,9 @@
 import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { getPriority, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import {
   type EmbeddedClickHouse,
@@ -238,6 +239,16 @@ test('it has a process group of its own', async () => {
   await engine.ready()
   const ps = Bun.spawnSync(['ps', '-o', 'pgid=', '-p', String(engine.pid)])
   expect(Number(ps.stdout.toString())).toBe(engine.pid ?? 0)
+})
+
+test('the collector goes first on a shared core, also where sessions share it before processes do', async () => {
+  const engine = start()
+  await engine.ready()
+  const { pid } = engine
+  assert(pid !== undefined)
+  expect(getPriority(pid)).toBe(5)
+  const session = `/proc/${pid}/autogroup`
+  if (existsSync(session)) expect(readFileSync(session, 'utf8')).toMatch(/ nice 5$/m)
 })
 
 test('a stop during the start ends the start', async () => {
