@@ -28,8 +28,8 @@ interface Outcome {
 }
 
 /** Starts the client; `finish` lets it stop sending, and gives its outcome when everything is flushed. */
-function startClient(library: string, what: 'calls' | 'stream') {
-  const child = Bun.spawn(['node', CLIENT, library, collector.url, collector.key, what], {
+function startClient(library: string, what: 'calls' | 'stream', url = collector.url) {
+  const child = Bun.spawn(['node', CLIENT, library, url, collector.key, what], {
     stdin: 'pipe',
     stdout: 'pipe',
     stderr: 'inherit',
@@ -127,5 +127,28 @@ describe.each(['segment', 'rudderstack'] as const)('the library of %s', (library
       collector = await startCollector({ home: collector.home })
     }
     await expectAllOnce(await client.finish())
+  })
+
+  test('sends again what was stored and not answered, and it is stored once', async () => {
+    collector = await startCollector()
+    let stored = 0
+    let lost = 0
+    const proxy = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      async fetch(request) {
+        const { pathname } = new URL(request.url)
+        const body = await request.arrayBuffer()
+        const response = await fetch(`${collector.url}${pathname}`, { method: 'POST', headers: request.headers, body })
+        // Every third answer is lost, the first one too.
+        if (response.status !== 200 || stored++ % 3 !== 0) return response
+        lost++
+        return new Response(null, { status: 502 })
+      },
+    })
+    const client = startClient(library, 'stream', `http://127.0.0.1:${proxy.port}`)
+    await waitUntil('several answers were lost', () => lost >= 3)
+    await expectAllOnce(await client.finish())
+    await proxy.stop(true)
   })
 })

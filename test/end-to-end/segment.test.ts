@@ -265,25 +265,28 @@ const at = (ms: number) => new Date(ms).toISOString()
 const age = (row: Row) => Date.parse(`${row.received_at}Z`) - Date.parse(`${row.occurred_at}Z`)
 
 test('the time of a call is corrected by how far the client’s clock is off', async () => {
-  for (const skew of [0, -HOUR, HOUR, -Date.now()]) {
+  const call = { type: 'track', event: 'x' }
+  const ages = [0, -HOUR, HOUR, -Date.now()].flatMap((skew) => {
     const sentAt = at(Date.now() + skew)
     const original = at(Date.parse(sentAt) - 5_000)
-    const call = { type: 'track', event: 'x' }
-    expect(age(await rowOf({ ...call, originalTimestamp: original }, { sentAt }))).toBe(5_000)
-    expect(age(await rowOf({ ...call, timestamp: original }, { sentAt }))).toBe(5_000)
-    expect(age(await rowOf({ ...call, originalTimestamp: original, sentAt }, { sentAt: at(0) }))).toBe(5_000)
-    expect(age(await rowOf({ ...call, originalTimestamp: original, timestamp: at(9_000) }, { sentAt }))).toBe(5_000)
-  }
+    const times: [ofCall: object, ofBatch: object][] = [
+      [{ originalTimestamp: original }, { sentAt }],
+      [{ timestamp: original }, { sentAt }],
+      [{ originalTimestamp: original, sentAt }, { sentAt: at(0) }],
+      [{ originalTimestamp: original, timestamp: at(9_000) }, { sentAt }],
+    ]
+    return times.map(async ([ofCall, ofBatch]) => age(await rowOf({ ...call, ...ofCall }, ofBatch)))
+  })
+  expect(await Promise.all(ages)).toEqual(Array(16).fill(5_000))
 })
 
 test('without a time it happened now, and without the time it was sent the client’s time holds', async () => {
   expect(age(await rowOf({ type: 'page' }))).toBe(0)
   expect(age(await rowOf({ type: 'page' }, { sentAt: at(0) }))).toBe(0)
   const timestamp = '2026-01-02T03:04:05.678Z'
-  for (const sentAt of [undefined, null, 'yesterday', 5, '', true])
-    expect(await rowOf({ type: 'page', timestamp, sentAt }, { sentAt })).toMatchObject({
-      occurred_at: '2026-01-02 03:04:05.678',
-    })
+  const sentAts = [undefined, null, 'yesterday', 5, '', true]
+  const rows = await Promise.all(sentAts.map((sentAt) => rowOf({ type: 'page', timestamp, sentAt }, { sentAt })))
+  for (const row of rows) expect(row.occurred_at).toBe('2026-01-02 03:04:05.678')
 })
 
 test('a time that the caller gave to a library of RudderStack’s holds as it is', async () => {
@@ -311,4 +314,13 @@ test('the schema version comes from the header', async () => {
   const body = JSON.stringify({ userId, event: 'x' })
   expect((await collector.post(body, { 'x-event-schema-version': '2026-2' }, '/v1/track')).status).toBe(200)
   expect(await rowsOf(userId)).toMatchObject([{ schema_version: '2026-2' }])
+})
+
+test('calls with the same messageId are one, in a batch and in several', async () => {
+  const userId = newUser()
+  const [text, uuid] = [crypto.randomUUID().slice(1), crypto.randomUUID()]
+  const batch = [text, uuid, text].map((messageId) => ({ type: 'track', event: 'x', userId, messageId }))
+  for (let n = 0; n < 2; n++) expect(await (await send('/v1/batch', { batch })).text()).toBe('{"success":true}')
+  expect((await send('/v1/track', batch[0])).status).toBe(200)
+  expect((await rowsOf(userId)).map((row) => row.message_id)).toEqual(['', text])
 })
