@@ -150,7 +150,7 @@ export const VARIABLES = Type.Object({
     description: 'Event ids remembered at most, at 24 bytes each; at least the newest half of them is kept.',
   }),
   REDIS_URL: Type.Optional(
-    text('a redis:// or rediss:// address', '^rediss?://', {
+    text('a redis:// or rediss:// address, its password percent-encoded', '^rediss?://', {
       description: 'Redis that several collectors share for rate limits and deduplication; unset: each has its own.',
       secret: true,
     }),

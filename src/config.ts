@@ -77,7 +77,10 @@ export function loadConfig(environment: Environment = process.env): Config | Pro
       continue
     }
     const value = read(given, schema.reading)
-    const accepted = Value.Check(schema, value) && (name !== 'CLICKHOUSE_URL' || isServerUrl(given))
+    const accepted =
+      Value.Check(schema, value) &&
+      (name !== 'CLICKHOUSE_URL' || isServerUrl(given)) &&
+      (name !== 'REDIS_URL' || URL.canParse(given))
     if (!accepted) return refuse(name, shown(given, schema), schema.wants)
     values[name] = value
   }

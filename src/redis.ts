@@ -1,7 +1,8 @@
 /**
  * Redis, which collectors share: rate limits, ids of events, signatures, news about keys. One client for all uses.
  *
- * Nothing here throws into a caller or lets one wait: a command gives its reply or a `RedisFailure`, at the latest when its time is over.
+ * Nothing here throws into a caller or lets one wait: a command gives its reply or a `RedisFailure`, at the latest when its time is over
+ * (see `redis/patience.ts`).
  * `available` goes down at once, when the connection is lost, when a command got no answer in time, or when the server refuses to write;
  * while it is down commands fail without being sent. It comes up again by itself (see `redis/connection.ts`). Every change is logged once.
  * A command that failed may have been carried out all the same, when only its answer was lost.
@@ -13,6 +14,7 @@ import type { Redis as Client } from 'ioredis'
 import { type Problem, problem, reasonOf } from './problem.ts'
 import { Connection } from './redis/connection.ts'
 import { type Listener, Messages } from './redis/messages.ts'
+import { waitPatiently } from './redis/patience.ts'
 import type { Logger } from './telemetry/logger.ts'
 
 /** What every key and channel begins with. */
@@ -42,6 +44,8 @@ export interface Redis {
   readonly available: boolean
   /** Grows with every new connection: what Redis held before may be gone. */
   readonly generation: number
+  /** Waits until it is available, or not any longer; gives whether it is. */
+  ready(withinMs: number): Promise<boolean>
   /** A command with one key, which is prefixed: `command('SET', 'a', 1, 'NX', 'PX', 500)`. */
   command(name: string, key: RedisArgument, ...args: readonly RedisArgument[]): Promise<RedisReply | RedisFailure>
   script(lua: string): RedisScript
@@ -73,6 +77,7 @@ export function openRedis(url: string, logger: Logger): Redis {
 class RedisClient implements Redis {
   readonly #connection: Connection
   readonly #messages: Messages
+  readonly #awaiting = new Set<() => void>()
   readonly #failures = { redis_away: 0, redis_late: 0, redis_error: 0 }
 
   constructor(url: string, logger: Logger) {
@@ -80,9 +85,11 @@ class RedisClient implements Redis {
     this.#connection = new Connection({
       url,
       probe: (client) => client.set(`${REDIS_PREFIX}probe`, 1, 'PX', 60_000),
-      changed(available, reason) {
-        if (available) logger.info({ server }, 'Redis answers')
-        else if (reason !== undefined) logger.warn({ server, reason }, 'Redis is away: collectors go on without it')
+      changed: (available, reason) => {
+        if (available) {
+          logger.info({ server }, 'Redis answers')
+          for (const tell of this.#awaiting) tell()
+        } else if (reason !== undefined) logger.warn({ server, reason }, 'Redis is away: collectors go on without it')
       },
     })
     this.#messages = new Messages(url, REDIS_PREFIX, logger)
@@ -94,6 +101,17 @@ class RedisClient implements Redis {
 
   get generation(): number {
     return this.#connection.count
+  }
+
+  async ready(withinMs: number): Promise<boolean> {
+    if (this.available) return true
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, withinMs)
+    this.#awaiting.add(resolve)
+    await promise
+    this.#awaiting.delete(resolve)
+    clearTimeout(timer)
+    return this.available
   }
 
   command(name: string, key: RedisArgument, ...args: readonly RedisArgument[]): Promise<RedisReply | RedisFailure> {
@@ -146,17 +164,14 @@ class RedisClient implements Redis {
       let answered = false
       const settle = (result: RedisReply | RedisFailure) => {
         answered = true
-        clearTimeout(timer)
+        stopWaiting()
         resolve(result)
       }
-      const late = () => {
-        if (answered) return
+      const stopWaiting = waitPatiently(timeoutMs, () => {
         const failure = this.#fail('redis_late', `Redis did not answer within ${timeoutMs} ms`)
         settle(failure)
         this.#connection.suspect(failure.message)
-      }
-      // When it was this process that was busy, the answer has come and is read before these are run.
-      const timer = setTimeout(() => setImmediate(() => setImmediate(late)), timeoutMs)
+      })
       Promise.try(() => send(client)).then(
         (reply) => settle(reply as RedisReply),
         (error: unknown) => {

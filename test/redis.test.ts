@@ -1,5 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { isRedisFailure, openRedis, type Redis } from '../src/redis.ts'
 import { freePort } from '../src/sink/engine-setup.ts'
 import { createLogger } from '../src/telemetry/logger.ts'
@@ -31,7 +35,7 @@ async function until(condition: () => boolean): Promise<void> {
 
 async function openReady(url?: string, logger?: typeof silent): Promise<Redis> {
   const redis = open(url, logger)
-  await until(() => redis.available)
+  expect(await redis.ready(4_000)).toBe(true)
   return redis
 }
 
@@ -207,6 +211,46 @@ describe('a Redis that was never there', () => {
     await redis.close()
     mute.close()
   })
+})
+
+test('TLS is used where the address says so, and a certificate that nobody vouches for is refused', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'penstock-test-tls-'))
+  const files = ['-keyout', join(directory, 'key.pem'), '-out', join(directory, 'certificate.pem')]
+  const subject = ['-subj', '/CN=Redis of a test', '-addext', 'subjectAltName=IP:127.0.0.1']
+  spawnSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', ...subject, ...files])
+  const [, key = '', , certificate = ''] = files
+  const tlsPort = freePort()
+  const tls = ['--tls-port', `${tlsPort}`, '--tls-key-file', key, '--tls-cert-file', certificate]
+  const secure = await startTestRedis(...tls, '--tls-auth-clients', 'no')
+  const url = `rediss://127.0.0.1:${tlsPort}`
+  try {
+    const { logger, lines } = recorder()
+    open(url, logger)
+    await until(() => lines.length > 0)
+    expect(lines.join()).toContain('self signed certificate')
+    // Certificates to be trusted are read when a process starts.
+    const script = `
+      import { openRedis } from '${join(import.meta.dir, '../src/redis.ts')}'
+      import { createLogger } from '${join(import.meta.dir, '../src/telemetry/logger.ts')}'
+      const redis = openRedis('${url}', createLogger({ level: 'silent' }))
+      await redis.ready(4000)
+      console.log(await redis.command('SET', 'tls', 'yes'))
+      await redis.close()`
+    const env = { NODE_EXTRA_CA_CERTS: certificate }
+    expect(spawnSync(process.execPath, ['-e', script], { env, encoding: 'utf8' }).stdout).toBe('OK\n')
+    expect(secure.cli('get', 'penstock:tls')).toBe('yes')
+  } finally {
+    await secure.dispose()
+    rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+test('a database that is not there is not replaced by another one', async () => {
+  const { logger, lines } = recorder()
+  const redis = open(`${server.url}/99`, logger)
+  await until(() => lines.length > 0)
+  expect(lines.join()).toContain('DB index is out of range')
+  expect(await redis.ready(100)).toBe(false)
 })
 
 test('a password and a database of the URL are used, and a wrong password is told without it', async () => {

@@ -1,9 +1,7 @@
 /** Tells running servers what the command line has changed, so that they follow at once (REDIS_URL) and not only in time. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 
 const CONNECT_WITHIN_MS = 2000
-const LOOK_INTERVAL_MS = 5
 
 /**
  * Says that a key, or without an id any key, was changed. Resolves to when the servers follow, in words: `at once` or `within 30 s`.
@@ -17,8 +15,7 @@ export async function announceToServers(config: Config, keyId?: string): Promise
   const { announceKeyChange } = await import('../auth/key-news.ts')
   const redis = openRedis(config.redisUrl, createLogger({ level: 'silent' }))
   try {
-    const deadline = performance.now() + CONNECT_WITHIN_MS
-    while (!redis.available && performance.now() < deadline) await sleep(LOOK_INTERVAL_MS)
+    await redis.ready(CONNECT_WITHIN_MS)
     if (await announceKeyChange(redis, keyId)) return 'at once'
   } finally {
     await redis.close()

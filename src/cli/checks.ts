@@ -5,6 +5,7 @@ import { formatBytes } from '../bytes.ts'
 import type { Config } from '../config.ts'
 import { openControl } from '../control/open-control.ts'
 import { isProblem, reasonOf } from '../problem.ts'
+import { createLogger } from '../telemetry/logger.ts'
 import { httpAddress } from './banner.ts'
 
 /** `warning`: works, but not for long or not for everybody. `failed`: Penstock would not start or not store events. */
@@ -85,6 +86,21 @@ export async function checkControlDatabase(config: Config): Promise<Check> {
     return { name, status: 'ok', message: `${isPostgres ? 'Postgres, ' : ''}${workspaces.length} workspaces` }
   } finally {
     await control.close()
+  }
+}
+
+/** Redis answers and takes writes. Without it a collector goes on, so it is no failure. */
+export async function checkRedis(redisUrl: string): Promise<Check> {
+  const name = 'Redis'
+  const { openRedis, isRedisFailure } = await import('../redis.ts')
+  const redis = openRedis(redisUrl, createLogger({ level: 'silent' }))
+  try {
+    await redis.ready(ANSWER_WITHIN_MS)
+    const answer = await redis.ping()
+    if (!isRedisFailure(answer)) return { name, status: 'ok', message: `version ${answer.version}` }
+    return { name, status: 'warning', message: answer.message, mend: 'start Redis, or correct REDIS_URL' }
+  } finally {
+    await redis.close()
   }
 }
 

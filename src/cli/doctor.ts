@@ -7,6 +7,7 @@ import {
   checkControlDatabase,
   checkDataDirectory,
   checkPorts,
+  checkRedis,
   isServerRunning,
 } from './checks.ts'
 import { printJson, printTable } from './session.ts'
@@ -40,6 +41,7 @@ async function runChecks(): Promise<readonly Check[]> {
     checkDataDirectory(config),
     await checkControlDatabase(config),
     await checkClickHouse(config, serverRuns),
+    ...(config.redisUrl === undefined ? [] : [await checkRedis(config.redisUrl)]),
     ...checkPorts(config, serverRuns),
   ]
 }

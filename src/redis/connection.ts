@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict'
 import { Redis as Client } from 'ioredis'
 import { reasonOf } from '../problem.ts'
+import { waitPatiently } from './patience.ts'
 
 export interface ConnectionOptions {
   /** `redis://` or `rediss://`, with user, password and number of the database where there are such. */
@@ -116,6 +117,8 @@ export class Connection {
     client.on('error', remember)
     try {
       await within(isNew ? CONNECT_TIMEOUT_MS : PROBE_TIMEOUT_MS, work())
+      // Such as a database that is not there: ioredis would go on with another one.
+      if (lastError !== undefined) return reasonOf(lastError)
       return this.#client === client ? undefined : 'the connection was closed'
     } catch (error) {
       // The first error says more than the closed connection that follows it.
@@ -183,6 +186,6 @@ function retryMs(failures: number): number {
 
 async function within<Value>(ms: number, work: Promise<Value>): Promise<Value> {
   const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms)
-  return Promise.race([work, late]).finally(() => clearTimeout(timer))
+  const stopWaiting = waitPatiently(ms, () => reject(new Error(`no answer within ${ms} ms`)))
+  return Promise.race([work, late]).finally(stopWaiting)
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { good, openTestControl, temporaryDataDir } from '../control/control-fixture.ts'
 import { startTestClickHouse } from '../support/clickhouse.ts'
 import { run, startPostgres } from '../support/postgres.ts'
+import { startTestRedis } from '../support/redis.ts'
 import { runCli } from './run-cli.ts'
 
 interface Check {
@@ -136,4 +137,16 @@ test('looking changes nothing', async () => {
   const dataDir = join(temporaryDataDir(), 'not-yet')
   await examine({ DATA_DIR: dataDir })
   expect(await Bun.file(join(dataDir, 'control.sqlite')).exists()).toBe(false)
+})
+
+test('Redis is asked when there is an address of it; its absence is a warning, as a server goes on without it', async () => {
+  const redis = await startTestRedis()
+  const { exitCode, wrong, names } = await examine({ REDIS_URL: redis.url })
+  expect({ exitCode, wrong }).toEqual({ exitCode: 0, wrong: [] })
+  expect(names).toContain('Redis')
+  await redis.dispose()
+  const away = await examine({ REDIS_URL: redis.url })
+  expect(away.exitCode).toBe(0)
+  expect(away.wrong).toEqual([expect.objectContaining({ name: 'Redis', status: 'warning' })])
+  expect(away.wrong[0]?.mend).toContain('REDIS_URL')
 })
