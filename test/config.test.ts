@@ -113,6 +113,7 @@ describe('configuration', () => {
     expect(refusal({ SIGNING_SECRETS_KEY: 'hunter2' })).not.toContain('hunter2')
     expect(refusal({ CLICKHOUSE_URL: 'http://user:hunter2@host:8123' })).not.toContain('hunter2')
     expect(refusal({ CLICKHOUSE_URL: 'hunter2@host' })).not.toContain('hunter2')
+    expect(refusal({ REDIS_URL: 'redis://:hunter2/+@host:6379' })).not.toContain('hunter2')
   })
 
   test.each([
