@@ -130,7 +130,7 @@ export function setOccurredAt(
 }
 
 /** The client's address as an event brings it; gives what is wrong with it. */
-export function setAddress(event: Event, text: string, facts: RequestFacts): string | undefined {
+export function setAddress(event: Event, text: string, facts: Pick<RequestFacts, 'anonymizeIp'>): string | undefined {
   const address = parseAddress(text)
   if (address === undefined) return expected('an IPv4 or IPv6 address', text)
   event.ip = facts.anonymizeIp ? anonymize(address) : address

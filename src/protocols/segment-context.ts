@@ -7,6 +7,7 @@ import { type RequestFacts, setAddress } from '../event-reading.ts'
 import { JSON_LIMITS } from '../native/json-shape.ts'
 
 type Dictionary = Record<string, unknown>
+type Addressing = Pick<RequestFacts, 'anonymizeIp'>
 
 /** Characters of a session's id and of a locale. */
 const SESSION_CHARS_MAX = 256
@@ -38,7 +39,7 @@ export function mergeContext(ofBatch: Dictionary, ofCall: Dictionary, depth = 1)
 }
 
 /** Moves what has a column of its own out of the context; the rest becomes the event's. */
-export function takeContext(event: Event, context: Dictionary, facts: RequestFacts): void {
+export function takeContext(event: Event, context: Dictionary, facts: Addressing): void {
   const rest = newDictionary()
   for (const key in context) {
     const value = context[key]
@@ -54,7 +55,7 @@ export function takeContext(event: Event, context: Dictionary, facts: RequestFac
 }
 
 /** Says whether the field went into a column. */
-function takeField(event: Event, key: string, value: unknown, facts: RequestFacts): boolean {
+function takeField(event: Event, key: string, value: unknown, facts: Addressing): boolean {
   switch (key) {
     case 'ip':
       if (typeof value !== 'string') return false

@@ -1,6 +1,7 @@
-/** The context of a batch, merged into its calls. */
+/** The context of a call: what it has of its batch, and its addresses. */
 import { expect, test } from 'bun:test'
-import { mergeContext } from '../../src/protocols/segment-context.ts'
+import { mergeContext, takeContext } from '../../src/protocols/segment-context.ts'
+import { makeEvent } from '../support/events.ts'
 
 const merge = (ofBatch: string, ofCall: string) => JSON.stringify(mergeContext(JSON.parse(ofBatch), JSON.parse(ofCall)))
 
@@ -31,4 +32,18 @@ test('depth without end is no trouble', () => {
   const merged = mergeContext(deep, structuredClone({ a: { a: { b: 1 } } }))
   expect(merged).toMatchObject({ a: { a: { b: 1, a: {} } } })
   mergeContext(deep, deep)
+})
+
+test.each<[ip: string, anonymizeIp: boolean, lastBytes: number[], kept: string | undefined]>([
+  ['203.0.113.9', false, [203, 0, 113, 9], undefined],
+  ['203.0.113.9', true, [203, 0, 113, 0], undefined],
+  ['203.0.113.9:80', false, [0, 0, 0, 0], '203.0.113.9:80'],
+  ['203.0.113.9:80', true, [0, 0, 0, 0], undefined],
+])('an address that cannot be read stays in the context, but not where addresses are cut: %s, %p', (...row) => {
+  const [ip, anonymizeIp, lastBytes, kept] = row
+  const event = makeEvent()
+  takeContext(event, { ip, timezone: 'Europe/Vienna' }, { anonymizeIp })
+  expect(Array.from(event.ip.subarray(12))).toEqual(lastBytes)
+  expect(event.context.ip).toBe(kept)
+  expect(event.context.timezone).toBe('Europe/Vienna')
 })
