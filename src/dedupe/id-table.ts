@@ -165,7 +165,7 @@ export class IdTable {
 
   /** Tells the time; before keys are added or looked for. */
   tick(now: number): void {
-    if (now > this.now) this.now = now
+    this.now = now
     if (this.now < this.sweepAt) return
     this.sweepAt = this.now + this.windowMs
     for (let shard = 0; shard <= this.shardMask; shard++) this.rotateByAge(shard)

@@ -55,7 +55,7 @@ export class MemoryDedupe implements Dedupe {
         const found = table.add(first, second, third, mark)
         if (found !== 0) {
           fresh ??= events.slice(0, index)
-          const other = found === mark ? undefined : running.get(found)
+          const other = running.get(found) // not this request itself: its second copy of an event is a duplicate
           if (other === undefined) duplicates++
           else pending.push({ event, settled: other.settled })
           continue
