@@ -48,7 +48,12 @@ const COMMON = {
   context: Type.Optional(ContextSchema),
   integrations: Type.Optional(IntegrationsSchema),
   timestamp: Type.Optional(Time('When it happened, ISO 8601, by the client’s clock. Left out: now.')),
-  originalTimestamp: Type.Optional(Time('The same, as RudderStack’s libraries call it; goes before `timestamp`.')),
+  originalTimestamp: Type.Optional(
+    Time('When a library of RudderStack’s was called; goes before `timestamp`, unless there is a `channel`.'),
+  ),
+  channel: Type.Optional(
+    Type.Unknown({ description: 'Sent by RudderStack’s libraries: where they run.', examples: ['server'] }),
+  ),
   sentAt: Type.Optional(SentAt),
 } satisfies TProperties
 
@@ -159,6 +164,5 @@ export interface Call {
   readonly originalTimestamp?: string
   /** Not checked. */
   readonly sentAt?: unknown
-  /** Not checked. */
   readonly channel?: unknown
 }

@@ -29,7 +29,7 @@ interface Outcome {
 
 /** Starts the client; `finish` lets it stop sending, and gives its outcome when everything is flushed. */
 function startClient(library: string, what: 'calls' | 'stream', url = collector.url) {
-  const child = Bun.spawn(['node', CLIENT, library, url, collector.key, what], {
+  const child = Bun.spawn(['node', '--no-warnings', CLIENT, library, url, collector.key, what], {
     stdin: 'pipe',
     stdout: 'pipe',
     stderr: 'inherit',
@@ -133,11 +133,13 @@ describe.each(['segment', 'rudderstack'] as const)('the library of %s', (library
     collector = await startCollector()
     let stored = 0
     let lost = 0
+    const seen = new Set<string>()
     const proxy = Bun.serve({
       hostname: '127.0.0.1',
       port: 0,
       async fetch(request) {
         const { pathname } = new URL(request.url)
+        seen.add(`${pathname} ${request.headers.get('content-encoding')}`)
         const body = await request.arrayBuffer()
         const response = await fetch(`${collector.url}${pathname}`, { method: 'POST', headers: request.headers, body })
         // Every third answer is lost, the first one too.
@@ -150,5 +152,6 @@ describe.each(['segment', 'rudderstack'] as const)('the library of %s', (library
     await waitUntil('several answers were lost', () => lost >= 3)
     await expectAllOnce(await client.finish())
     await proxy.stop(true)
+    expect([...seen]).toEqual([library === 'segment' ? '/v1/batch null' : '/v1/batch gzip'])
   })
 })
