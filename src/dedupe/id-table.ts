@@ -106,6 +106,13 @@ class Generation {
   }
 }
 
+/** Adds to one of many counts; gives the sum. */
+function increase(counts: Int32Array, index: number, by: number): number {
+  const sum = (counts[index] as number) + by
+  counts[index] = sum
+  return sum
+}
+
 function tagOf(third: number): number {
   return (third & 0x7f) | 0x80
 }
@@ -195,20 +202,37 @@ export class IdTable {
     return 0
   }
 
+  /** Adds many keys, their words one behind the other: shard by shard, which is faster than one by one. */
+  addAll(words: Int32Array, mark: number): void {
+    const shards = this.shardMask + 1
+    const ends = new Int32Array(shards)
+    for (let at = 0; at < words.length; at += 3) increase(ends, (words[at] as number) & this.shardMask, 1)
+    for (let shard = 1; shard < shards; shard++) increase(ends, shard, ends[shard - 1] as number)
+    const sorted = new Int32Array(words.length)
+    for (let at = words.length - 3; at >= 0; at -= 3) {
+      const to = 3 * increase(ends, (words[at] as number) & this.shardMask, -1)
+      sorted[to] = words[at] as number
+      sorted[to + 1] = words[at + 1] as number
+      sorted[to + 2] = words[at + 2] as number
+    }
+    for (let at = 0; at < sorted.length; at += 3) {
+      this.add(sorted[at] as number, sorted[at + 1] as number, sorted[at + 2] as number, mark)
+    }
+  }
+
   /** Takes a key out again; nothing happens when it is not there, or has another mark. */
   remove(first: number, second: number, third: number, mark: number): void {
     const shard = first & this.shardMask
     const isInCurrent = (this.current[shard] as Generation).remove(first, second, third, mark)
     if (!isInCurrent && !(this.previous[shard] as Generation).remove(first, second, third, mark)) return
-    const counts = isInCurrent ? this.currentKeys : this.previousKeys
-    counts[shard] = (counts[shard] as number) - 1
+    increase(isInCurrent ? this.currentKeys : this.previousKeys, shard, -1)
     this.keys--
   }
 
   /** The current generation grows, or rotates when it is full. */
   private makeRoom(shard: number): void {
-    const current = this.current[shard] as Generation
     if ((this.currentKeys[shard] as number) >= this.generationKeys) return this.rotate(shard, this.now)
+    const current = this.current[shard] as Generation
     const keys = Math.max(SLOTS_MIN * FILL, Math.ceil(current.room * GROWTH))
     const grown = new Generation(Math.min(keys, this.generationKeys))
     current.copyTo(grown)

@@ -84,9 +84,7 @@ export class MemoryDedupe implements Dedupe {
     const words = new Int32Array(keys.byteLength / 4)
     new Uint8Array(words.buffer).set(keys)
     this.table.tick(this.now())
-    for (let at = 0; at < words.length; at += KEY_WORDS) {
-      this.table.add(words[at] as number, words[at + 1] as number, words[at + 2] as number, SEEN)
-    }
+    this.table.addAll(words, SEEN)
   }
 
   /** A reservation is over; ids that did not become durable are unknown again. */
