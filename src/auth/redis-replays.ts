@@ -40,6 +40,6 @@ export class RedisReplays implements Replays {
   }
 }
 
-function name({ keyId, signature }: SignatureUse): string {
-  return `signature:${keyId}:${signature.toString('base64url', 0, 16)}`
+function name({ workspace, signature }: SignatureUse): string {
+  return `signature:${workspace}:${signature.toString('base64url', 0, 16)}`
 }

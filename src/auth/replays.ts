@@ -4,22 +4,23 @@
  * A signature holds until its timestamp plus the tolerance, and it is remembered until then, in slots of a minute by that moment. The
  * timestamp is under the signature, so the slot in which to look is known, and whole slots are dropped when they are over.
  *
- * When no more memory may be taken, the key that takes the most loses its slot that is over first, and from then on its timestamps of that
- * slot and of older ones are refused. So memory is bounded, a flood of signed requests makes the tolerance smaller for its own key and for
- * no other, and at no time is a signature good twice. (Except when the clock of this machine is set back, and then by as much.)
+ * When no more memory may be taken, the workspace that takes the most loses its slot that is over first, and from then on its timestamps of that
+ * slot and of older ones are refused. So memory is bounded, a flood of signed requests makes the tolerance smaller for its own workspace
+ * and for no other, and at no time is a signature good twice. (Except when the clock of this machine is set back, and then by as much.)
  */
 import { SignatureSet } from './signature-set.ts'
 
 /** One signature. */
 export interface SignatureUse {
-  readonly keyId: string
+  /** Whose secret it was made with: `tenant/workspace`. */
+  readonly workspace: string
   /** The 32 bytes. */
   readonly signature: Buffer
   /** Seconds since 1970 at which it is good no longer. */
   readonly expiresAtSeconds: number
 }
 
-/** `used`: before. `too_old`: it may have been used. `too_many`: there is no room even for the newest ones of this key. */
+/** `used`: before. `too_old`: it may have been used. `too_many`: there is no room even for the newest ones of this workspace. */
 export type UseVerdict = 'fresh' | 'used' | 'too_old' | 'too_many'
 
 export interface Replays {
@@ -36,7 +37,7 @@ const SLOT_SECONDS = 60
 /** Room for some two million signatures: 5,000 a second for as long as they are good. */
 const BYTES_MAX = 32 * 1024 * 1024
 
-/** What is remembered of one key. */
+/** What is remembered of one workspace. */
 interface Used {
   readonly slots: Map<number, SignatureSet>
   bytes: number
@@ -47,21 +48,21 @@ interface Used {
 /** See the head of this file. */
 export class MemoryReplays implements Replays {
   readonly #bytesMax: number
-  readonly #keys = new Map<string, Used>()
+  readonly #workspaces = new Map<string, Used>()
   #signatures = 0
   #bytes = 0
   #currentSlot = 0
   #lostSlots = 0
 
-  /** @param bytesMax memory for the signatures of all keys together */
+  /** @param bytesMax memory for the signatures of all workspaces together */
   constructor(bytesMax: number = BYTES_MAX) {
     this.#bytesMax = bytesMax
   }
 
-  use({ keyId, signature, expiresAtSeconds }: SignatureUse, nowSeconds: number): UseVerdict {
+  use({ workspace, signature, expiresAtSeconds }: SignatureUse, nowSeconds: number): UseVerdict {
     this.#forgetWhatIsOver(slotOf(nowSeconds))
     const slot = slotOf(expiresAtSeconds)
-    const used = this.#keys.get(keyId) ?? { slots: new Map<number, SignatureSet>(), bytes: 0, lostSlot: 0 }
+    const used = this.#workspaces.get(workspace) ?? { slots: new Map<number, SignatureSet>(), bytes: 0, lostSlot: 0 }
     if (slot <= used.lostSlot) return 'too_old'
     const signatures = used.slots.get(slot) ?? new SignatureSet()
     if (signatures.has(signature)) return 'used'
@@ -70,14 +71,14 @@ export class MemoryReplays implements Replays {
     const bytesBefore = used.slots.has(slot) ? signatures.bytes : 0
     signatures.add(signature)
     used.slots.set(slot, signatures)
-    this.#keys.set(keyId, used)
+    this.#workspaces.set(workspace, used)
     this.#signatures++
     this.#count(used, signatures.bytes - bytesBefore)
     return 'fresh'
   }
 
-  forget({ keyId, signature, expiresAtSeconds }: SignatureUse): void {
-    if (this.#keys.get(keyId)?.slots.get(slotOf(expiresAtSeconds))?.remove(signature)) this.#signatures--
+  forget({ workspace, signature, expiresAtSeconds }: SignatureUse): void {
+    if (this.#workspaces.get(workspace)?.slots.get(slotOf(expiresAtSeconds))?.remove(signature)) this.#signatures--
   }
 
   stats() {
@@ -87,15 +88,15 @@ export class MemoryReplays implements Replays {
   #forgetWhatIsOver(slot: number): void {
     if (slot === this.#currentSlot) return
     this.#currentSlot = slot
-    for (const [keyId, used] of this.#keys) {
+    for (const [workspace, used] of this.#workspaces) {
       for (const over of used.slots.keys()) if (over < slot) this.#drop(used, over)
-      if (used.slots.size === 0 && used.lostSlot < slot) this.#keys.delete(keyId)
+      if (used.slots.size === 0 && used.lostSlot < slot) this.#workspaces.delete(workspace)
     }
   }
 
   #makeRoom(): void {
     let most: Used | undefined
-    for (const used of this.#keys.values()) if (most === undefined || used.bytes > most.bytes) most = used
+    for (const used of this.#workspaces.values()) if (most === undefined || used.bytes > most.bytes) most = used
     if (most === undefined) return
     const first = Math.min(...most.slots.keys())
     this.#drop(most, first)

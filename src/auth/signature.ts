@@ -14,7 +14,7 @@ export const TOLERANCE_SECONDS = 300
 
 /** A request to be checked. */
 export interface SignedRequest {
-  readonly key: Pick<Authenticated, 'keyId' | 'signing' | 'signingSecret'>
+  readonly key: Pick<Authenticated, 'tenantId' | 'workspaceId' | 'signing' | 'signingSecret'>
   /** `Headers` is one. */
   readonly headers: { get(name: string): string | null }
   /** As it came over the wire; empty when there is none. */
@@ -35,7 +35,7 @@ export function verifySignature(
   replays: Replays,
   nowMs: number,
 ): UsedSignature | Rejection | undefined | Promise<UsedSignature | Rejection> {
-  const { signing, signingSecret, keyId } = request.key
+  const { signing, signingSecret, tenantId, workspaceId } = request.key
   if (signing === 'off') return undefined
   const given = request.headers.get('x-signature')
   if (given === null) {
@@ -56,7 +56,9 @@ export function verifySignature(
   if (!timingSafeEqual(signature, right))
     return reject('unauthorized', `X-Signature does not fit the request; it is ${SIGNATURE_WANTED}`)
   if (!request.isOnce) return { forget: () => undefined }
-  const use = { keyId, signature, expiresAtSeconds: Number(timestamp) + TOLERANCE_SECONDS }
+  // All keys of a workspace sign with its secret: a signature that was sent with one is used for the others too.
+  const workspace = `${tenantId}/${workspaceId}`
+  const use = { workspace, signature, expiresAtSeconds: Number(timestamp) + TOLERANCE_SECONDS }
   const verdict = replays.use(use, nowSeconds)
   return verdict instanceof Promise ? verdict.then((later) => judge(later, use, replays)) : judge(verdict, use, replays)
 }

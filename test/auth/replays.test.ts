@@ -11,8 +11,8 @@ import { startTestRedis, type TestRedis } from '../support/redis.ts'
 const NOW = 1_700_000_000
 
 /** A new signature that is good for so long. */
-function signature(secondsLeft = 300, keyId = 'key'): SignatureUse {
-  return { keyId, signature: randomBytes(32), expiresAtSeconds: NOW + secondsLeft }
+function signature(secondsLeft = 300, workspace = 'acme/web'): SignatureUse {
+  return { workspace, signature: randomBytes(32), expiresAtSeconds: NOW + secondsLeft }
 }
 
 describe('in memory', () => {

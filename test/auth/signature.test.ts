@@ -21,13 +21,18 @@ interface Attempt {
   readonly body?: string | Uint8Array
   readonly isOnce?: boolean
   readonly replays?: Replays
-  readonly keyId?: string
+  readonly workspaceId?: string
   readonly nowMs?: number
 }
 
 async function attempt({ headers = {}, body = BODY, ...more }: Attempt) {
   const request = {
-    key: { keyId: more.keyId ?? 'key', signing: more.signing ?? 'required', signingSecret: SECRET },
+    key: {
+      tenantId: 'acme',
+      workspaceId: more.workspaceId ?? 'web',
+      signing: more.signing ?? 'required',
+      signingSecret: SECRET,
+    },
     headers: new Headers(headers),
     body: Buffer.from(body),
     isOnce: more.isOnce ?? true,
