@@ -2,7 +2,7 @@
 
 export class InFlightBytes {
   private held = 0
-  private readonly bytesMax: number
+  readonly bytesMax: number
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax

@@ -58,7 +58,8 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   const early = isKeyAwaited ? undefined : await admit(visit, presented)
   if (isRejection(early)) return early
   const { bodyBytesMax } = protocol.limits(edge)
-  const bytesMax = early?.key.bodyBytesMax ?? bodyBytesMax
+  // A key's own limit may be beyond what all bodies together may hold: such a body would be refused as `overloaded` for ever.
+  const bytesMax = Math.min(early?.key.bodyBytesMax ?? bodyBytesMax, edge.inFlight.bytesMax)
   const body = await readBody(request, { bytesMax, keepRaw: isSigned(request) }, edge.inFlight)
   if (isRejection(body)) return body
   try {
