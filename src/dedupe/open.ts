@@ -1,10 +1,12 @@
 /** Builds deduplication as the configuration has it, and brings back the ids that the log kept. */
 import type { EventLog } from '../log/event-log.ts'
 import { readBlockIds } from '../native/block-ids.ts'
+import type { Redis } from '../redis.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type Dedupe, NO_DEDUPE } from './dedupe.ts'
 import { IdKeys, KEY_WORDS } from './id-keys.ts'
 import { MemoryDedupe } from './memory-dedupe.ts'
+import { RedisDedupe } from './redis-dedupe.ts'
 
 /** What deduplication is opened with. */
 export interface DedupeOptions {
@@ -12,11 +14,13 @@ export interface DedupeOptions {
   readonly windowMs: number
   readonly idsMax: number
   readonly log: EventLog
+  /** Of several collectors; undefined: this one is alone. */
+  readonly redis?: Redis | undefined
   readonly logger: Logger
 }
 
 /** Before the first event is taken. */
-export async function openDedupe({ windowMs, idsMax, log, logger }: DedupeOptions): Promise<Dedupe> {
+export async function openDedupe({ windowMs, idsMax, log, redis, logger }: DedupeOptions): Promise<Dedupe> {
   if (windowMs === 0) return NO_DEDUPE
   const keys = new IdKeys(log.id)
   const memory = new MemoryDedupe({ windowMs, idsMax, keys })
@@ -27,7 +31,7 @@ export async function openDedupe({ windowMs, idsMax, log, logger }: DedupeOption
   })
   const { ids } = memory.stats()
   if (ids > 0) logger.info({ ids, ms: Math.round(performance.now() - begunAt) }, 'event ids of before are known again')
-  return memory
+  return redis === undefined ? memory : new RedisDedupe({ memory, redis, collectorId: log.id, windowMs, logger })
 }
 
 /** The keys of all ids in a block: those that this collector made are there, too, and do no harm. */
