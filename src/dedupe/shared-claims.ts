@@ -18,6 +18,12 @@ const CLAIM_MS = 60_000
 /** Claims of a collector that never comes back are forgotten, too. */
 const LEFT_CLAIMS_MS = 7 * 24 * 3_600_000
 
+/**
+ * How long an answer is waited for: longer than for other things, because without it a copy may be stored twice. Those who wait when it is
+ * late are the only ones, since Redis counts as away from then on.
+ */
+const ANSWER_MS = 500
+
 const UUID_CHARS = 36
 
 const CLAIM = `
@@ -110,7 +116,8 @@ export class SharedClaims {
   async claim(ids: SharedIds, field: string): Promise<readonly ClaimVerdict[] | RedisFailure> {
     const workspace = workspaceOf(ids)
     const keys = [`dedupe:${workspace}`, this.hash]
-    const reply = await this.claiming.run(keys, [this.owner, CLAIM_MS, field, ids.uuids.join(''), workspace])
+    const args = [this.owner, CLAIM_MS, field, ids.uuids.join(''), workspace]
+    const reply = await this.claiming.run(keys, args, ANSWER_MS)
     if (isRedisFailure(reply)) return reply
     assert(typeof reply === 'string' && reply.length === ids.uuids.length)
     return Array.from(reply, (verdict) => (verdict === 'c' ? 'claimed' : verdict === 'd' ? 'durable' : 'elsewhere'))
@@ -119,14 +126,15 @@ export class SharedClaims {
   /** The ids are durable here, since `ageMs`; the claims with these fields are settled. */
   async confirm(ids: SharedIds, fields: readonly string[], ageMs = 0): Promise<RedisFailure | undefined> {
     const keys = [`dedupe:${workspaceOf(ids)}`, this.hash]
-    const reply = await this.confirming.run(keys, [Math.ceil(this.windowMs - ageMs), ids.uuids.join(''), ...fields])
+    const args = [Math.ceil(this.windowMs - ageMs), ids.uuids.join(''), ...fields]
+    const reply = await this.confirming.run(keys, args, ANSWER_MS)
     return isRedisFailure(reply) ? reply : undefined
   }
 
   /** The ids are not durable here; the claims with these fields are settled. */
   async release(ids: SharedIds, fields: readonly string[]): Promise<RedisFailure | undefined> {
     const keys = [`dedupe:${workspaceOf(ids)}`, this.hash]
-    const reply = await this.releasing.run(keys, [this.owner, ids.uuids.join(''), ...fields])
+    const reply = await this.releasing.run(keys, [this.owner, ids.uuids.join(''), ...fields], ANSWER_MS)
     return isRedisFailure(reply) ? reply : undefined
   }
 
