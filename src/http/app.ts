@@ -1,7 +1,7 @@
 /** The HTTP server: which path leads where. */
 import { Elysia } from 'elysia'
 import { documentationRoutes } from '../openapi/routes.ts'
-import { DOCUMENTED_ROUTES, FRONT_DOORS, type FrontDoor } from '../protocols/front-doors.ts'
+import { DOCUMENTED_ROUTES, FRONT_DOORS } from '../protocols/front-doors.ts'
 import { reject } from '../rejection.ts'
 import { refuse } from './answer.ts'
 import { preflight } from './cors.ts'
@@ -66,10 +66,9 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
   }
 }
 
-/** All front doors; at their paths, other methods are told which there are. */
+/** All front doors. At their paths and all others that are documented, other methods are told which there are. */
 function frontDoors(edge: Edge) {
   const app = new Elysia()
-  const methodsByPath = new Map<string, FrontDoor['method'][]>()
   for (const { method, path, door } of FRONT_DOORS) {
     app.route(
       method,
@@ -77,8 +76,10 @@ function frontDoors(edge: Edge) {
       ({ request, server }) => receive(edge, door, request, server?.requestIP(request)?.address),
       { parse: 'none' },
     )
-    methodsByPath.set(path, [...(methodsByPath.get(path) ?? []), method])
   }
+  const methodsByPath = new Map<string, string[]>()
+  for (const { method, path } of DOCUMENTED_ROUTES)
+    methodsByPath.set(path, [...(methodsByPath.get(path) ?? []), method])
   for (const [path, methods] of methodsByPath) {
     const allow = [...methods, 'OPTIONS'].join(', ')
     app.all(path, ({ request }) => otherMethod(request, allow), { parse: 'none' })

@@ -4,6 +4,7 @@
  *
  * `navigator.sendBeacon` sends with credentials: the origin has to be named, `*` will not do. No cookie means anything here.
  */
+import { requestId } from './request-id.ts'
 
 /** What a script may read of an answer, beside its body. */
 const EXPOSED = 'X-Request-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset'
@@ -22,7 +23,8 @@ export function allowOrigin(headers: Headers, origin: string): void {
 /** The answer to `OPTIONS`. */
 export function preflight(request: Request, methods: string): Response {
   const { headers } = request
-  const response = new Response(null, { status: 204, headers: { allow: methods } })
+  const id = requestId(headers.get('x-request-id'))
+  const response = new Response(null, { status: 204, headers: { allow: methods, 'x-request-id': id } })
   const origin = headers.get('origin')
   if (origin === null) return response
   allowOrigin(response.headers, origin)

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { Elysia } from 'elysia'
 import { version } from '../../package.json'
+import { requestId } from '../http/request-id.ts'
 import { openApiDocument, type Route } from './document.ts'
 
 /** Swagger UI's files; nothing is loaded from elsewhere. */
@@ -31,8 +32,8 @@ const PAGE = `<!doctype html>
 
 export function documentationRoutes(routes: readonly Route[]) {
   const document = JSON.stringify(openApiDocument(routes, version))
-  const json = () => new Response(document, { headers: { 'content-type': 'application/json' } })
-  const page = () => new Response(PAGE, { headers: { 'content-type': 'text/html; charset=utf-8' } })
+  const json = ({ request }: Asked) => answer(request, document, 'application/json')
+  const page = ({ request }: Asked) => answer(request, PAGE, 'text/html; charset=utf-8')
   const app = new Elysia()
     .get('/openapi.json', json)
     .get('/api-docs.json', json)
@@ -41,10 +42,21 @@ export function documentationRoutes(routes: readonly Route[]) {
   const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
   for (const [name, type] of Object.entries(ASSETS)) {
     const file = Bun.file(join(directory, name))
-    app.get(
-      `/docs/${name}`,
-      () => new Response(file, { headers: { 'content-type': type, 'cache-control': 'max-age=86400' } }),
-    )
+    app.get(`/docs/${name}`, ({ request }) => answer(request, file, type, { 'cache-control': 'max-age=86400' }))
   }
   return app
+}
+
+interface Asked {
+  readonly request: Request
+}
+
+function answer(
+  { headers }: Request,
+  body: string | Bun.BunFile,
+  type: string,
+  more: Readonly<Record<string, string>> = {},
+): Response {
+  const id = requestId(headers.get('x-request-id'))
+  return new Response(body, { headers: { 'content-type': type, 'x-request-id': id, ...more } })
 }
