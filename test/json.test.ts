@@ -118,6 +118,22 @@ describe('exact parsing', () => {
     )
   })
 
+  test('takes no stack: a value may be as deep as JSON.parse takes it', () => {
+    for (const deep of ['['.repeat(200_000) + ']'.repeat(200_000), `${'{"a":'.repeat(200_000)}1${'}'.repeat(200_000)}`])
+      expect(parseJsonExactly(`[9007199254740993,${deep}]`)).toMatchObject({ 0: 9007199254740993n })
+  })
+
+  test('leaves digits in texts and keys alone, and those of keys like __proto__ are found', () => {
+    const text =
+      '{"9007199254740993":"9007199254740993\\\\","a\\"":-9007199254740993,"__proto__":{"b":18446744073709551615}}'
+    const exact = parseJsonExactly(text) as Record<string, unknown>
+    expect(Object.entries(exact)).toEqual([
+      ['9007199254740993', '9007199254740993\\'],
+      ['a"', -9007199254740993n],
+      ['__proto__', { b: 18446744073709551615n }],
+    ])
+  })
+
   test('changes nothing else in JSON', () => {
     const asNumber = (_key: string, value: unknown) => (typeof value === 'bigint' ? Number(value) : value)
     fc.assert(

@@ -40,8 +40,12 @@ export async function receiveNdjson(visit: Visit): Promise<Response> {
     isSigned(request) || context.key.signing === 'required' ? await readSigned(visit, context) : openStream(visit)
   if (isRejection(opened)) return refuse(opened, requestId)
   const upload = new Upload(context)
-  const refused = await upload.read(opened.source)
-  opened.close(refused)
+  let refused: Rejection | undefined
+  try {
+    refused = await upload.read(opened.source)
+  } finally {
+    opened.close(refused)
+  }
   if (refused !== undefined) return refuse({ ...refused, accepted: upload.accepted }, requestId)
   const receipt = upload.receipt()
   if (receipt.accepted === 0) return refuse(nothingAcceptable(receipt), requestId)
@@ -91,6 +95,8 @@ class Upload {
   private readonly errors: EventError[] = []
   private readonly warnings: EventWarning[] = []
   private refused: Rejection | undefined
+  /** What a batch has thrown: a bug, to be thrown again where somebody waits. */
+  private failure: { readonly error: unknown } | undefined
   /** Bytes that are gathered and not yet in a batch; batches hold theirs until they are committed. */
   private heldBytes = 0
   private readonly waiting = new Set<Promise<void>>()
@@ -114,6 +120,7 @@ class Upload {
     }
     await Promise.all(this.waiting)
     this.edge.inFlight.release(this.heldBytes)
+    if (this.failure !== undefined) throw this.failure.error
     return this.refused
   }
 
@@ -168,10 +175,15 @@ class Upload {
     while (this.waiting.size >= BATCHES_WAITING_MAX) await Promise.race(this.waiting)
     const { length } = bytes
     this.heldBytes -= length
-    const batch = this.accept(lines).finally(() => {
-      this.edge.inFlight.release(length)
-      this.waiting.delete(batch)
-    })
+    const batch = this.accept(lines)
+      .catch((error) => {
+        this.failure ??= { error }
+        this.refused ??= reject('internal', 'something went wrong here, it is not your request')
+      })
+      .finally(() => {
+        this.edge.inFlight.release(length)
+        this.waiting.delete(batch)
+      })
     this.waiting.add(batch)
     if (tooLong >= 0) this.refused ??= this.lineTooLong()
   }

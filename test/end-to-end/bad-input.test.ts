@@ -93,6 +93,25 @@ test.each([
   expect(await refusal(await collector.post('['.repeat(1_000_000)))).toMatchObject({ code: 'malformed_json' })
 })
 
+test('100,000 arrays inside one another beside an integer beyond 2^53: one is refused, the other keeps its digits', async () => {
+  const type = `t ${crypto.randomUUID()}`
+  const good = JSON.stringify(makeDraft({ type, properties: 'P' })).replace('"P"', '{"n":9007199254740993}')
+  const deep = JSON.stringify(makeDraft({ properties: 'P' })).replace(
+    '"P"',
+    `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+  )
+  for (const [body, headers] of [
+    [`{"events":[${good},${deep}]}`, {}],
+    [`${good}\n${deep}`, { 'content-type': NDJSON }],
+  ] as const) {
+    const response = await collector.post(body, headers)
+    expect([response.status, await response.json()]).toMatchObject([201, { accepted: 1, rejected: 1 }])
+  }
+  await collector.flushed()
+  const sql = `SELECT toString(properties.n) AS n FROM events WHERE type = '${type}'`
+  expect(await collector.rows(sql)).toEqual([{ n: '9007199254740993' }, { n: '9007199254740993' }])
+})
+
 test('10,000 keys, and keys without end, are refused', async () => {
   const many = Object.fromEntries(makeDrafts(10_000).map((_, n) => [`k${n}`, n]))
   expect(await refusal(await collector.postEvents([makeDraft({ properties: many })]))).toMatchObject({ status: 400 })
