@@ -1,5 +1,4 @@
 /** `penstock serve`: builds everything in order, stops it in order. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { version } from '../package.json'
 import { KeyCache } from './auth/key-cache.ts'
 import { followKeyChanges } from './auth/key-news.ts'
@@ -24,17 +23,21 @@ import { WriteAheadLog } from './log/write-ahead-log.ts'
 import { Pipeline } from './pipeline.ts'
 import { reasonOf } from './problem.ts'
 import { openRedis } from './redis.ts'
-import { signalled, signalledBySupervisor } from './signals.ts'
+import { SUPERVISOR_GONE, signalled, signalledBySupervisor } from './signals.ts'
 import { startSink } from './sink/sink.ts'
 import { Status } from './status.ts'
-import { logDirectory, type WorkerMessage } from './supervisor.ts'
+import { logDirectory } from './supervisor.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
+import { tellSupervisor } from './worker.ts'
 
 /** Encoded bytes that may gather while a commit runs; less where the log itself is small. */
 const BLOCK_BYTES_MAX = 8 * 1024 * 1024
 
 /** How long a write of another process to the control database may hold up this one. */
 const CONTROL_BUSY_TIMEOUT_MS = 1000
+
+/** A worker whose supervisor was killed leaves its log to the next start soon: that may be waiting for it. */
+const ORPHAN_DEADLINE_MS = 1_000
 
 /** The longest time that a timer can wait: 24 days. */
 const TIMER_MAX_MS = 2 ** 31 - 1
@@ -62,7 +65,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl, logger)
   if (redis !== undefined) followKeyChanges(redis, keys)
   const limits = redis === undefined ? new MemoryLimits() : new RedisLimits({ redis })
-  const dedupe = await openDedupe({ ...config.dedupe, log, logger })
+  const dedupe = await openDedupe({ ...config.dedupe, log, redis, logger })
   const pipeline = new Pipeline({ limits, dedupe, groupCommit })
   const replays = redis === undefined ? new MemoryReplays() : new RedisReplays(redis)
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
@@ -81,6 +84,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const sink = startSink({ config, log, logger })
   const status = new Status({
     version,
+    worker,
     log,
     groupCommit,
     pipeline,
@@ -113,7 +117,8 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   })
 
   const reason = await Promise.race([stopped, sink.failed()])
-  const deadline = performance.now() + config.shutdownDeadlineMs
+  const isOrphaned = reason === SUPERVISOR_GONE && config.durability === 'fsync'
+  const deadline = performance.now() + Math.min(config.shutdownDeadlineMs, isOrphaned ? ORPHAN_DEADLINE_MS : Infinity)
   const leftMs = () => Math.max(0, deadline - performance.now())
   logger.info({ reason: reason instanceof Error ? reason.message : reason }, 'shutting down')
 
@@ -136,21 +141,17 @@ export async function serve(config: Config, worker?: number): Promise<void> {
 /** A worker that takes no events: everything that its log holds is sent, then it ends. */
 export async function drain(config: Config, worker: number): Promise<void> {
   const logger = createLogger({ level: config.logLevel, worker })
-  const log = await openLog(config, logDirectory(config.dataDir, worker), logger)
+  const stopped = signalledBySupervisor()
+  const log = await openLog({ ...config, durability: 'fsync' }, logDirectory(config.dataDir, worker), logger)
   const sink = startSink({ config, log, logger })
   logger.info('emptying a log that an earlier start has left')
-  const stopped = signalledBySupervisor()
   await log.close()
-  await Promise.race([sink.ready(), stopped])
-  const flushed = sink.stop(TIMER_MAX_MS)
-  const ending = stopped.then(() => sleep(config.shutdownDeadlineMs, undefined, { ref: false }))
-  await Promise.race([flushed, ending])
+  const failed = await Promise.race([sink.ready(), stopped, sink.failed()])
+  await Promise.race([sink.stop(TIMER_MAX_MS), stopped])
+  await sink.stop(config.shutdownDeadlineMs) // has nothing to do when all is sent
   sayWhatIsLeft(config, log, logger)
   await log.dispose()
-}
-
-function tellSupervisor(message: WorkerMessage): void {
-  process.send?.(message)
+  if (failed instanceof Error) throw new CommandFailure(failed.message)
 }
 
 /** Whether the log has used up most of its room; looked at now and then, because many ask. */

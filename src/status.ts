@@ -17,6 +17,8 @@ import { withTimeout } from './timeout.ts'
 
 export interface StatusOptions {
   readonly version: string
+  /** Its number among several; undefined when it is the only one. */
+  readonly worker: number | undefined
   readonly log: EventLog
   readonly groupCommit: GroupCommit
   readonly pipeline: Pipeline
@@ -85,6 +87,7 @@ export class Status implements Service {
     return {
       status: refused !== undefined ? 'down' : allThere ? 'ok' : 'degraded',
       version: this.options.version,
+      ...this.which(),
       uptime_seconds: Math.round(process.uptime()),
       memory: { rss_bytes: rss, heap_used_bytes: heapUsed },
       buffer: this.buffer(),
@@ -97,6 +100,7 @@ export class Status implements Service {
     const { log, groupCommit, pipeline, inFlight, streams, sink, limits, dedupe, replays, redis } = this.options
     const { oldestUnflushedAt, lastError, ...logStats } = log.stats()
     return {
+      ...this.which(),
       uptime_seconds: Math.round(process.uptime()),
       events: { ...pipeline.totals },
       commits: { ...groupCommit.totals },
@@ -110,6 +114,12 @@ export class Status implements Service {
       signatures: replays.stats(),
       ...(redis === undefined ? {} : { redis: redis.stats() }),
     }
+  }
+
+  /** Of several workers on one port, the one that answers. */
+  private which(): { readonly worker?: number } {
+    const { worker } = this.options
+    return worker === undefined ? {} : { worker }
   }
 
   private buffer() {

@@ -9,7 +9,7 @@
  * A log that is left of an earlier start with more workers is emptied by a worker that only drains: it takes no events and ends when all
  * of its log is in ClickHouse.
  */
-import { existsSync, readdirSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { banner } from './cli/banner.ts'
@@ -18,68 +18,71 @@ import { type Config, environment } from './config.ts'
 import { firstWorkspace } from './control/first-workspace.ts'
 import { openControl } from './control/open-control.ts'
 import { heapBounds } from './heap.ts'
-import { startEmbeddedClickHouse } from './sink/embedded-clickhouse.ts'
-import { freePort } from './sink/engine-setup.ts'
+import { DirectoryLockedError, lockDirectory } from './log/lock.ts'
+import { reasonOf } from './problem.ts'
 import { signalled } from './signals.ts'
+import { startEmbeddedClickHouse } from './sink/embedded-clickhouse.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
+import { Worker } from './worker.ts'
 
-/** What a worker tells the supervisor. */
-export type WorkerMessage = 'accepting' | 'flowing'
-
-/** What a process is among several. */
-interface WorkerRole {
-  /** From 0. */
-  readonly number: number
-  /** Takes no events; ends when its log is empty. */
-  readonly isDraining: boolean
-}
-
-const RESTART_DELAY_MIN_MS = 100
-const RESTART_DELAY_MAX_MS = 10_000
-/** A worker that ran so long was healthy: the next restart waits the shortest time again. */
-const HEALTHY_RUN_MS = 30_000
 /** Beyond SHUTDOWN_DEADLINE_MS, in which a worker ends by itself. */
 const KILL_AFTER_MS = 5_000
+/** Workers whose supervisor was killed end by themselves, within a second or two. */
+const PREDECESSORS_WAIT_MS = 10_000
+const PREDECESSORS_POLL_MS = 50
 
 /** Where a worker keeps its log. */
 export function logDirectory(dataDir: string, worker: number): string {
   return join(dataDir, worker === 0 ? 'log' : `log-${worker}`)
 }
 
-/** Numbers of logs that no worker of this start will open. */
-export function leftoverLogs(dataDir: string, workers: number): number[] {
-  if (!existsSync(dataDir)) return []
-  return readdirSync(dataDir)
-    .map((name) => Number(/^log-([1-9]\d*)$/.exec(name)?.[1]))
-    .filter((number) => number >= workers)
-    .filter((number) => readdirSync(logDirectory(dataDir, number)).some((name) => /\.(open|sealed)$/.test(name)))
+/** Numbers of logs with events in them that no worker of this start will open. */
+export function leftoverLogs({ dataDir, workers, durability }: Config): number[] {
+  const opened = durability === 'memory' ? 0 : workers
+  return logNumbers(dataDir).filter((number) => number >= opened && holdsEvents(logDirectory(dataDir, number)))
 }
 
 /** Runs the workers until SIGTERM or SIGINT. Throws `CommandFailure` when they cannot start. */
 export async function supervise(config: Config): Promise<void> {
   const logger = createLogger({ level: config.logLevel })
-  const stopped = signalled()
+  const processes: Worker[] = []
+  const stopping = new AbortController()
+  const stopped = signalled(() => {
+    for (const worker of processes) worker.kill()
+  })
+  void stopped.then(() => stopping.abort())
   const control = orFail(await openControl(config))
   const first = orFail(await firstWorkspace(control, config.dataDir)) // made once, not by whichever worker is first
   await control.close()
+  await predecessorsGone(config.dataDir, logger, stopping.signal)
+  if (stopping.signal.aborted) return
+  const port = freePort(config)
   const engine =
     config.clickhouse.url === undefined
       ? startEmbeddedClickHouse({ dataDir: config.dataDir, ...config.embedded, logger })
       : undefined
-  const port = config.port === 0 ? freePort() : config.port
   const url = config.clickhouse.url ?? engine?.url ?? ''
-  const workerEnvironment = { ...environment(), ...heapBounds(), PORT: String(port), CLICKHOUSE_URL: url }
-  const start = (role: WorkerRole) => new Worker(role, workerEnvironment, logger, config.shutdownDeadlineMs)
-  const workers = Array.from({ length: config.workers }, (_, number) => start({ number, isDraining: false }))
-  const drains = leftoverLogs(config.dataDir, config.workers).map((number) => start({ number, isDraining: true }))
+  const start = (number: number, isDraining: boolean) => {
+    const worker = new Worker({
+      number,
+      isDraining,
+      environment: { ...environment(), ...heapBounds(), PORT: String(port), CLICKHOUSE_URL: url },
+      logger,
+      stopDeadlineMs: config.shutdownDeadlineMs + KILL_AFTER_MS,
+    })
+    processes.push(worker)
+    return worker
+  }
+  const workers = Array.from({ length: config.workers }, (_, number) => start(number, false))
+  for (const number of leftoverLogs(config)) start(number, true)
 
   const engineFailed = new Promise<Error>((resolve) => engine?.ready().catch(resolve))
   const failed = Promise.race([engineFailed, ...workers.map((worker) => worker.failed)])
-  const allAccepting = Promise.all(workers.map((worker) => worker.heard('accepting')))
-  void allAccepting.then(() =>
-    logger.info({ host: config.host, port, workers: workers.length }, 'all workers accept events'),
-  )
-  void Promise.all(workers.map((worker) => worker.heard('flowing'))).then(() => {
+  const allHave = (message: 'accepting' | 'flowing') => Promise.all(workers.map((worker) => worker.heard(message)))
+  void allHave('accepting').then(() => {
+    logger.info({ host: config.host, port, workers: workers.length }, 'all workers accept events')
+  })
+  void allHave('flowing').then(() => {
     if (config.logLevel === 'silent') return
     const { user, password, database } = config.clickhouse
     const clickhouse = { url, user, hasPassword: password !== '', database }
@@ -88,87 +91,65 @@ export async function supervise(config: Config): Promise<void> {
 
   const reason = await Promise.race([stopped, failed])
   logger.info({ reason: reason instanceof Error ? reason.message : reason }, 'shutting down')
-  await Promise.all([...workers, ...drains].map((worker) => worker.stop()))
+  await Promise.all(processes.map((worker) => worker.stop()))
   await engine?.stop()
   logger.info('stopped')
   if (reason instanceof Error) throw new CommandFailure(reason.message)
 }
 
-/** One place among the workers: a process, and another one when that dies. */
-class Worker {
-  /** Resolves when it ended before it ever accepted events: another try would not help. */
-  readonly failed: Promise<Error>
-  private readonly role: WorkerRole
-  private readonly environment: Readonly<Record<string, string | undefined>>
-  private readonly logger: Logger
-  private readonly deadlineMs: number
-  private readonly stopping = new AbortController()
-  private readonly messages = { accepting: Promise.withResolvers<void>(), flowing: Promise.withResolvers<void>() }
-  private child: Bun.Subprocess | undefined
-  private readonly finished: Promise<void>
+/** Numbers of the logs that are there. */
+function logNumbers(dataDir: string): number[] {
+  if (!isDirectory(dataDir)) return []
+  const numbers = readdirSync(dataDir).map((name) => /^log(?:-([1-9]\d{0,8}))?$/.exec(name))
+  return numbers.filter((found) => found !== null).map(([, digits]) => Number(digits ?? 0))
+}
 
-  constructor(
-    role: WorkerRole,
-    workerEnvironment: Readonly<Record<string, string | undefined>>,
-    logger: Logger,
-    deadlineMs: number,
-  ) {
-    this.role = role
-    this.environment = workerEnvironment
-    this.logger = logger
-    this.deadlineMs = deadlineMs
-    const failure = Promise.withResolvers<Error>()
-    this.failed = failure.promise
-    this.finished = this.run(failure.resolve)
-  }
-
-  /** Resolves when the process has said so for the first time. */
-  heard(message: WorkerMessage): Promise<void> {
-    return this.messages[message].promise
-  }
-
-  /** Ends the process, by SIGKILL after the deadline. */
-  async stop(): Promise<void> {
-    this.stopping.abort()
-    this.child?.kill('SIGTERM')
-    const deadline = setTimeout(() => this.child?.kill('SIGKILL'), this.deadlineMs + KILL_AFTER_MS)
-    await this.finished
-    clearTimeout(deadline)
-  }
-
-  private async run(fail: (error: Error) => void): Promise<void> {
-    const { signal } = this.stopping
-    let isEverAccepting = false
-    let delayMs = RESTART_DELAY_MIN_MS
-    while (!signal.aborted) {
-      const startedAt = performance.now()
-      const { number, isDraining } = this.role
-      const child = Bun.spawn(
-        [process.execPath, MAIN, 'serve', '--worker', String(number), ...(isDraining ? ['--drain'] : [])],
-        {
-          env: this.environment,
-          stdin: 'ignore',
-          stdout: 'inherit',
-          stderr: 'inherit',
-          ipc: (message: WorkerMessage) => {
-            isEverAccepting = true
-            this.messages[message].resolve()
-          },
-        },
-      )
-      this.child = child
-      const exitCode = await child.exited
-      if (signal.aborted || (isDraining && exitCode === 0)) return
-      if (!isEverAccepting && !isDraining) return fail(new Error(`worker ${number} ended at its start`))
-      if (performance.now() - startedAt > HEALTHY_RUN_MS) delayMs = RESTART_DELAY_MIN_MS
-      this.logger.error(
-        { worker: number, exitCode, signal: child.signalCode, waitMs: delayMs },
-        'a worker ended, starting it again',
-      )
-      await sleep(delayMs, undefined, { signal }).catch(() => undefined)
-      delayMs = Math.min(delayMs * 2, RESTART_DELAY_MAX_MS)
-    }
+/** Whether there are segments; also when that cannot be seen: then who opens it says what is wrong. */
+function holdsEvents(directory: string): boolean {
+  if (!isDirectory(directory)) return false
+  try {
+    return readdirSync(directory).some((name) => /\.(open|sealed)$/.test(name))
+  } catch {
+    return true
   }
 }
 
-const MAIN = join(import.meta.dir, 'main.ts')
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+}
+
+/**
+ * Waits until nobody has one of the logs. Workers whose supervisor was killed may still be about to end when the next one starts; of a
+ * collector that does not end, the workers will say that it has their log.
+ */
+async function predecessorsGone(dataDir: string, logger: Logger, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + PREDECESSORS_WAIT_MS
+  const directories = logNumbers(dataDir).map((number) => logDirectory(dataDir, number))
+  for (let waits = 0; directories.some(isTaken) && performance.now() < deadline && !signal.aborted; waits++) {
+    if (waits === 0) logger.warn({ dataDir }, 'another collector uses the log: waiting whether it ends')
+    await sleep(PREDECESSORS_POLL_MS, undefined, { signal }).catch(() => undefined)
+  }
+}
+
+function isTaken(logDirectory: string): boolean {
+  try {
+    lockDirectory(logDirectory).release()
+    return false
+  } catch (error) {
+    return error instanceof DirectoryLockedError
+  }
+}
+
+/**
+ * The port for all workers: the configured one, or a free one. Throws when somebody has it: workers share it with whoever shares it too, so
+ * with another Penstock there by mistake each would get half of the requests.
+ */
+function freePort({ host, port }: Config): number {
+  try {
+    const probe = Bun.listen({ hostname: host, port, socket: { data() {} } })
+    probe.stop(true)
+    return probe.port
+  } catch (error) {
+    throw new CommandFailure(`cannot listen on ${host}:${port} (HOST, PORT): ${reasonOf(error)}`)
+  }
+}

@@ -10,6 +10,11 @@ export const HealthSchema = Type.Object({
     description: 'degraded: events are accepted, but something is missing. down: they are not.',
   }),
   version: Type.String(),
+  worker: Type.Optional(
+    Type.Integer({
+      description: 'With WORKERS: which of them answers, from 0. `/stats` says it too; each counts for itself.',
+    }),
+  ),
   uptime_seconds: Type.Integer(),
   memory: Type.Object({ rss_bytes: Type.Integer(), heap_used_bytes: Type.Integer() }),
   buffer: Type.Record(Type.String(), Type.Number()),

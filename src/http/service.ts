@@ -18,6 +18,8 @@ export interface DependencyHealth {
 export interface Health {
   readonly status: 'ok' | 'degraded' | 'down'
   readonly version: string
+  /** Of several on one port, the number of the one that answers. */
+  readonly worker?: number
   readonly uptime_seconds: number
   readonly memory: { readonly rss_bytes: number; readonly heap_used_bytes: number }
   readonly buffer: Readonly<Record<string, number>>
