@@ -48,6 +48,11 @@ export interface Figures {
   readonly recoveryEventsPerSecond?: number
   readonly firstAcceptMs?: number
   readonly firstQueryableMs?: number
+  readonly redisCpuUs?: number
+  readonly p99AddedMs?: number
+  readonly connectionKiB?: number
+  readonly slowDowns?: number
+  readonly rateRatio?: number
   readonly penstockCpuRatio?: number
   readonly clickhouseCpuRatio?: number
 }

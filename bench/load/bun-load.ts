@@ -2,17 +2,18 @@
  * The load generator for machines without wrk, a process of its own. Prints the same line of result as `replay.lua`.
  *
  *     bun bun-load.ts URL <request file> <requests per second, 0 = as fast as answers come> <connections> <seconds>
+ *         <number of the first pass> <copies: 0 = none, else how many requests a copy comes after its original>
  */
-import { readFileSync } from 'node:fs'
+import { RequestSource } from './request-source.ts'
 
-const [address = '', path = '', rateText = '0', connectionsText = '1', secondsText = '1'] = process.argv.slice(2)
+const [address = '', path = '', ...numbers] = process.argv.slice(2)
+const [rateText = '0', connectionsText = '1', secondsText = '1', firstPassText = '0', copyDistanceText = '0'] = numbers
 const url = new URL(address)
 const connections = Number(connectionsText)
 const intervalMs = Number(rateText) > 0 ? 1000 / Number(rateText) : 0
 const durationMs = Number(secondsText) * 1000
 
-const requests = readRequests(path)
-let position = 0
+const source = new RequestSource(path, Number(firstPassText), Number(copyDistanceText))
 const LATE_MS = 5
 const errors = { connect: 0, read: 0, write: 0, status: 0, timeout: 0 }
 /** Answers by latency in units of 10 µs, up to 10 s. */
@@ -66,8 +67,7 @@ class Connection {
 
   private send(): void {
     if (isOver) return
-    position = (position + 1) % requests.length
-    this.unsent = requests[position]
+    this.unsent = source.next()
     this.sentAt = performance.now()
     this.write()
   }
@@ -119,18 +119,6 @@ function percentileUs(share: number): number {
     if (left <= 0) return slot * 10
   }
   return 0
-}
-
-function readRequests(file: string): Uint8Array[] {
-  const bytes = readFileSync(file)
-  let start = 0
-  return readFileSync(`${file}.lengths`, 'utf8')
-    .trim()
-    .split('\n')
-    .map((length) => {
-      start += Number(length)
-      return bytes.subarray(start - Number(length), start)
-    })
 }
 
 const begun = performance.now()

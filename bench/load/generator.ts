@@ -16,12 +16,23 @@ export interface LoadOptions {
   readonly seconds: number
   /** Requests per second; without it every connection sends as soon as it has its answer. */
   readonly requestsPerSecond?: number
+  /** Sends every request twice, the copy COPY_DISTANCE requests after the original. Wants numbered requests. */
+  readonly hasCopies?: boolean
 }
+
+/** Far enough that the original was answered before, near enough that a load of one second has many. */
+const COPY_DISTANCE = 256
 
 /** A request that waits longer than this counts as broken. */
 const PATIENCE_SECONDS = 10
 /** One thread of wrk sends 100,000 requests a second; a second one would only take a core from what is measured. */
 const THREADS = cpus().length >= 8 ? 2 : 1
+
+/** Numbers of passes that one thread may use; 8 hexadecimal digits are enough for 4,096 loads of one thread. */
+const PASSES = 2 ** 20
+
+/** Loads so far: no two use the same numbers. */
+let loads = 0
 
 const wrk = Bun.which('wrk')
 
@@ -35,6 +46,8 @@ export const GENERATOR =
 export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const { url, requests, connections, seconds } = options
   const rate = String(options.requestsPerSecond ?? 0)
+  const firstPass = String(PASSES * THREADS * loads++)
+  const copyDistance = String(options.hasCopies === true ? COPY_DISTANCE : 0)
   const output =
     wrk === null
       ? await run(options.resources, process.execPath, [
@@ -44,6 +57,8 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
           rate,
           String(connections),
           String(seconds),
+          firstPass,
+          copyDistance,
         ])
       : await run(options.resources, wrk, [
           `--threads=${THREADS}`,
@@ -56,8 +71,15 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
           requests.path,
           rate,
           String(THREADS),
+          firstPass,
+          copyDistance,
         ])
   return parseLoad(output, wrk === null ? 'bun' : 'wrk', performance.now())
+}
+
+/** How many of so many requests sent are copies; one more or less in every thread. */
+export function copiesAmong(requests: number): number {
+  return Math.max(0, (requests - THREADS * COPY_DISTANCE) / 2)
 }
 
 /** Runs a program to its end and gives what it wrote. Throws when it failed. */

@@ -1,4 +1,5 @@
 /** The exact count at the end of every scenario: what was acknowledged is stored once, and counted once in every aggregate. */
+import { copiesAmong } from '../load/generator.ts'
 import type { LoadResult } from '../load/result.ts'
 import type { ClickHouse } from '../system/clickhouse.ts'
 
@@ -13,7 +14,10 @@ const COUNTS = {
   events_per_day: 'SELECT sum(events) FROM events_per_day',
 } as const
 
-/** Throws `CountMismatch` unless the table and every aggregate hold exactly the acknowledged events. */
+/**
+ * Throws `CountMismatch` unless the table and every aggregate hold exactly the acknowledged events.
+ * @param acknowledged without the copies of others
+ */
 export async function verifyCounts(clickhouse: ClickHouse, acknowledged: number): Promise<void> {
   const counts: Record<string, number> = {}
   for (const [table, sql] of Object.entries(COUNTS)) counts[table] = await clickhouse.number(sql)
@@ -23,13 +27,28 @@ export async function verifyCounts(clickhouse: ClickHouse, acknowledged: number)
   throw new CountMismatch(`acknowledged ${acknowledged} events, but ${found.join(', ')}`)
 }
 
+/** Parts in which ids are counted: all of some million at one time would want as much memory as ClickHouse may take here. */
+const ID_PARTS = 8
+
+/** Throws `CountMismatch` when two events are stored with the same id. */
+export async function verifyIds(clickhouse: ClickHouse): Promise<void> {
+  for (let part = 0; part < ID_PARTS; part++) {
+    const sql = `SELECT count() - uniqExact(event_id) FROM events WHERE cityHash64(event_id) % ${ID_PARTS} = ${part}`
+    const doubled = await clickhouse.number(sql)
+    if (doubled > 0) throw new CountMismatch(`${doubled} events are stored with an id that another one has`)
+  }
+}
+
 /** What the load generator saw and what Penstock counted of the same load. */
 export interface Answered {
   readonly load: LoadResult
   readonly eventsPerRequest: number
   readonly connections: number
-  /** Events that Penstock says it accepted. */
+  /** Events that Penstock says it accepted, and how many of them it found to be copies. */
   readonly accepted: number
+  readonly duplicates?: number
+  /** The generator sent every request twice. */
+  readonly hasCopies?: boolean
 }
 
 /**
@@ -37,13 +56,19 @@ export interface Answered {
  * unanswered, which may have been accepted.
  */
 export function contradiction(answered: Answered): string | undefined {
-  const { load, eventsPerRequest, connections, accepted } = answered
+  const { load, eventsPerRequest, connections, accepted, duplicates = 0, hasCopies = false } = answered
   if (load.refused > 0) return `${load.refused} of ${load.requests} requests were refused`
   if (load.broken > 0) return `${load.broken} connections broke or waited too long`
   const least = load.requests * eventsPerRequest
   const most = least + connections * eventsPerRequest
   if (accepted < least || accepted > most)
     return `the generator counted ${load.requests} answers (${least} to ${most} events), Penstock accepted ${accepted} events`
+  if (!hasCopies)
+    return duplicates > 0 ? `${duplicates} events were taken for copies, but all of them were new` : undefined
+  // Those that were left behind at the end may be originals, whose copies never came, or copies.
+  const copies = copiesAmong(load.requests) * eventsPerRequest
+  if (Math.abs(duplicates - copies) > most - least)
+    return `of ${load.requests} requests ${copies} events were copies, Penstock found ${duplicates}`
   return undefined
 }
 

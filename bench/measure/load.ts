@@ -19,6 +19,8 @@ export interface LoadPlan {
   readonly seconds: number
   /** Without it as much as goes. */
   readonly requestsPerSecond?: number
+  /** Sends every request twice; see `LoadOptions`. */
+  readonly hasCopies?: boolean
 }
 
 /** A load that has ended, seen from outside. */
@@ -43,7 +45,8 @@ export async function measureLoad(bench: Bench, penstock: Penstock, plan: LoadPl
     load = await runLoad({ resources: bench.resources, url: penstock.url, ...plan })
     const after = await settledStats(penstock)
     const accepted = after.events.accepted - before.events.accepted
-    verifyAnswers({ load, eventsPerRequest: plan.requests.eventsPerRequest, connections: plan.connections, accepted })
+    const duplicates = after.events.duplicates - before.events.duplicates
+    verifyAnswers({ ...plan, load, eventsPerRequest: plan.requests.eventsPerRequest, accepted, duplicates })
     return { events: accepted, durationMs: load.durationMs, endedAt: load.endedAt }
   })
   if (load === undefined) return measured
@@ -75,7 +78,7 @@ export async function measure(bench: Bench, penstock: Penstock, work: () => Prom
   if (!isMerged) notes.push('merges had not ended: the CPU of ClickHouse is too low')
   const clickhouseCpu = cpuUs(clickhouse.pid) - before.clickhouse
   const { buffer, events: counted } = await penstock.stats()
-  await verifyCounts(clickhouse, counted.accepted)
+  await verifyCounts(clickhouse, counted.accepted - counted.duplicates)
   notes.push(
     ...penstock
       .complaints()
@@ -125,7 +128,7 @@ export async function settledStats(penstock: Penstock) {
  */
 export async function flushed(penstock: Penstock, before = 0): Promise<number> {
   const { events } = await settledStats(penstock)
-  const accepted = before + events.accepted
+  const accepted = before + events.accepted - events.duplicates
   // Penstock is asked, not ClickHouse, whose CPU is being measured. It lets go of a segment when ClickHouse has confirmed the
   // insert with all its views; so the time is a few milliseconds late rather than early.
   await waitFor(`all ${accepted} acknowledged events in ClickHouse`, FLUSHED_WITHIN_MS, async () => {

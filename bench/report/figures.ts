@@ -31,6 +31,11 @@ export const COLUMNS: { readonly [Name in keyof Figures]-?: Column } = {
   recoveryEventsPerSecond: { heading: 'recovery ev/s', decimals: 0 },
   firstAcceptMs: { heading: 'first 201 ms', decimals: 0 },
   firstQueryableMs: { heading: 'first row ms', decimals: 0 },
+  redisCpuUs: { heading: 'redis µs/ev', decimals: 2 },
+  p99AddedMs: { heading: 'p99 + ms', decimals: 1 },
+  connectionKiB: { heading: 'KiB/conn', decimals: 1 },
+  slowDowns: { heading: 'slow_downs', decimals: 0 },
+  rateRatio: { heading: 'e2e ×', decimals: 3 },
   penstockCpuRatio: { heading: 'penstock ×', decimals: 2 },
   clickhouseCpuRatio: { heading: 'clickhouse ×', decimals: 2 },
 }

@@ -41,6 +41,11 @@ const TARGETS: readonly Target[] = [
     figure('insert-cost', 'clickhouseCpuUs', '100'),
   ),
   atMost('with views and merges, under load: CPU of ClickHouse, µs an event', 4, figure('batch', 'clickhouseCpuUs')),
+  atLeast(
+    'ids, deduplication and limits: times the rate without',
+    0.9,
+    figure('ids', 'rateRatio', '× ids, deduplicated'),
+  ),
   atMost('peak RSS of Penstock in MiB, all scenarios', 200, (measurements) => {
     const rows = [...measurements.values()].flat().filter((row) => row.figures.peakRssMiB !== undefined)
     return rows.length === 0 ? undefined : largest(rows, 'peakRssMiB')

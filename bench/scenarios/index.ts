@@ -3,11 +3,13 @@ import type { Scenario } from '../scenario.ts'
 import { baseline } from './baseline.ts'
 import { batch } from './batch.ts'
 import { generator } from './generator.ts'
+import { ids } from './ids.ts'
 import { insertCost } from './insert-cost.ts'
 import { keys } from './keys.ts'
 import { ndjson } from './ndjson.ts'
 import { freeze, outage } from './outage.ts'
 import { restart } from './restart.ts'
+import { shared } from './shared.ts'
 import { single } from './single.ts'
 import { start } from './start.ts'
 import { tenants } from './tenants.ts'
@@ -17,6 +19,8 @@ export const SCENARIOS: readonly Scenario[] = [
   batch,
   single,
   ndjson,
+  ids,
+  shared,
   baseline,
   insertCost,
   outage,

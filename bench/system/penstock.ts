@@ -14,9 +14,11 @@ const STOPS_WITHIN_MS = 60_000
 
 /** The part of `/stats` that the bench reads. */
 export interface Stats {
-  readonly events: { readonly accepted: number; readonly rejected: number }
+  readonly events: { readonly accepted: number; readonly duplicates: number; readonly rejected: number }
   readonly bodies_in_flight_bytes: number
   readonly buffer: { readonly ring_bytes: number; readonly ring_used_bytes: number; readonly log_bytes: number }
+  readonly limits: { readonly decided_alone?: number }
+  readonly dedupe: { readonly shared?: { readonly unasked: number } }
   readonly log: {
     readonly writtenBytes: number
     readonly flushedBytes: number
@@ -54,13 +56,32 @@ export interface PenstockOptions {
   readonly environment?: Readonly<Record<string, string>>
 }
 
-/** Makes a workspace with unlimited keys as an operator does, on the command line; gives the secret key. */
-export async function provision(resources: Resources, dataDir: string, tenant: string): Promise<string> {
-  const words = [MAIN, 'provision', '--tenant', tenant, '--workspace', 'bench', '--tier', 'unlimited', '--json']
-  const made: { readonly secret_key: string } = JSON.parse(
+/** The keys of a workspace. */
+export interface WorkspaceKeys {
+  readonly secretKey: string
+  readonly publicKey: string
+}
+
+/**
+ * Makes a workspace as an operator does, on the command line.
+ * @param tier of its keys, or their limit in events a minute
+ */
+export async function provisionKeys(
+  resources: Resources,
+  dataDir: string,
+  tenant: string,
+  tier = 'unlimited',
+): Promise<WorkspaceKeys> {
+  const words = [MAIN, 'provision', '--tenant', tenant, '--workspace', 'bench', '--tier', tier, '--json']
+  const made: { readonly secret_key: string; readonly public_key: string } = JSON.parse(
     await run(resources, process.execPath, words, { DATA_DIR: dataDir }),
   )
-  return made.secret_key
+  return { secretKey: made.secret_key, publicKey: made.public_key }
+}
+
+/** Makes a workspace with unlimited keys; gives the secret one. */
+export async function provision(resources: Resources, dataDir: string, tenant: string): Promise<string> {
+  return (await provisionKeys(resources, dataDir, tenant)).secretKey
 }
 
 /** Starts the process; does not wait for anything. */

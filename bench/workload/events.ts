@@ -1,9 +1,11 @@
 /**
  * The events that the scenarios send: a web shop's, 400 bytes or more each as JSON, with the types and the cardinalities of one.
- * No `event_id`: the prebuilt requests are sent many times, and every time they are new events.
+ * Without an `event_id` the prebuilt requests can be sent many times, and every time they are new events; with one, the number of the
+ * pass is part of it.
  */
 import assert from 'node:assert/strict'
 import { Random } from './random.ts'
+import { PASS_NUMBER } from './requests.ts'
 
 /** JSON size that every event has at least, in bytes. */
 export const EVENT_BYTES_MIN = 400
@@ -19,6 +21,7 @@ const AGE_MAX_MS = 5 * 60_000
 export interface BenchEvent {
   readonly type: string
   readonly timestamp: string
+  readonly event_id?: string
   readonly session_id: string
   readonly user_id?: string
   readonly anonymous_id?: string
@@ -83,15 +86,25 @@ const USER_AGENTS = Array.from({ length: 40 }, (_, index) => {
   return `Mozilla/5.0 (${system}) Chrome/${130 + index}.0.0.0`
 })
 
+export interface EventSourceOptions {
+  readonly seed: number
+  readonly now?: number
+  readonly flatKeys?: FlatKeys
+  /** Gives events an `event_id`, a UUID with PASS_NUMBER in it; they are the same otherwise. */
+  readonly hasIds?: boolean
+}
+
 /** Makes events, the same ones for the same seed but for their times, which lie in the minutes before `now`. */
 export class EventSource {
   private readonly random: Random
   private readonly sessions: readonly string[]
   private readonly now: number
   private readonly flatKeys: FlatKeys | undefined
+  private readonly ids: Random | undefined
 
-  constructor(options: { readonly seed: number; readonly now?: number; readonly flatKeys?: FlatKeys }) {
+  constructor(options: EventSourceOptions) {
     this.random = new Random(options.seed)
+    this.ids = options.hasIds === true ? new Random(~options.seed) : undefined
     this.sessions = Array.from({ length: SESSIONS }, () => this.random.uuid())
     this.now = options.now ?? Date.now()
     this.flatKeys = options.flatKeys
@@ -106,6 +119,7 @@ export class EventSource {
     const event: BenchEvent = {
       type,
       timestamp: new Date(this.now - random.below(AGE_MAX_MS)).toISOString(),
+      ...(this.ids === undefined ? {} : { event_id: PASS_NUMBER + this.ids.uuid().slice(PASS_NUMBER.length) }),
       session_id: this.sessions[session] as string,
       // A session has one user, known in three of five.
       ...(session % 5 < 3 ? { user_id: `user-${session % USERS}` } : { anonymous_id: `anon-${session}` }),

@@ -18,14 +18,21 @@ export interface EventRequests {
   readonly eventsPerRequest: number
   readonly requests: number
   readonly flatKeys?: FlatKeys
+  /** An id for every event, a new one in every pass; false: none, but at the same cost for the generator. Left out: none. */
+  readonly hasIds?: boolean
 }
 
 export function writeEventRequests(options: EventRequests): RequestFile {
-  const { eventsPerRequest, keys } = options
-  const source = new EventSource({ seed: 1, ...(options.flatKeys === undefined ? {} : { flatKeys: options.flatKeys }) })
+  const { eventsPerRequest, keys, flatKeys, hasIds } = options
+  const source = new EventSource({
+    seed: 1,
+    ...(flatKeys === undefined ? {} : { flatKeys }),
+    ...(hasIds === undefined ? {} : { hasIds }),
+  })
   return writeRequests({
     ...options,
     name: `events-${eventsPerRequest}`,
+    isNumbered: hasIds !== undefined,
     make: (index) => {
       const events = Array.from({ length: eventsPerRequest }, () => eventJson(source.event()))
       return {
