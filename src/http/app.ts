@@ -31,6 +31,7 @@ const IDLE_TIMEOUT_SECONDS = 30
 /** Starts to listen. Throws when the address cannot be used. */
 export function listen(edge: Edge, service: Service, streams: Streams, options: HttpOptions): HttpServer {
   const app = new Elysia({
+    handler: { standardHostname: false }, // paths are found whatever the Host header is, also `api`
     websocket: socketOptions(edge.limits.bodyBytesMax),
     serve: {
       idleTimeout: IDLE_TIMEOUT_SECONDS,

@@ -202,6 +202,7 @@ describe('broken HTTP', () => {
     ['headers of 100 KB', () => postHead('/v1/events', { ...key(), 'x-long': 'x'.repeat(100_000) }), 431],
     ['no HTTP at all', () => 'hello\r\n\r\n', 400],
     ['a Host that is none', () => 'GET /nothing HTTP/1.1\r\nhost: a b [\r\n\r\n', 404],
+    ['a Host of one letter', () => 'PUT /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n', 405],
     ['no Host', () => 'GET /livez HTTP/1.1\r\n\r\n', 400],
   ])('%s', async (_name, request, status) => {
     const answer = await rawRequest(collector.port, request())
