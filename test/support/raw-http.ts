@@ -1,6 +1,9 @@
 /** HTTP as bytes on a socket, for what no HTTP client would send. */
 import { connect, type Socket } from 'node:net'
 
+/** What a client that expects it is told before the answer. */
+const CONTINUE = 100
+
 /** An answer as it came over the wire. */
 export interface RawAnswer {
   readonly status: number
@@ -12,8 +15,8 @@ export interface RawAnswer {
 export interface RawConnection {
   readonly socket: Socket
   send(bytes: string | Uint8Array): Promise<void>
-  /** The next answer on the connection; undefined when the server closed it without one. */
-  answer(): Promise<RawAnswer | undefined>
+  /** The next answer on the connection, interim ones left out; undefined when the server closed it without one. One to HEAD has no body. */
+  answer(isHead?: boolean): Promise<RawAnswer | undefined>
   /** Resolves when the connection is closed. */
   readonly closed: Promise<void>
   close(): void
@@ -51,11 +54,12 @@ export async function openConnection(port: number): Promise<RawConnection> {
     socket,
     closed,
     send: (bytes) => new Promise((resolve) => socket.write(bytes, () => resolve())),
-    async answer() {
+    async answer(isHead = false) {
       for (;;) {
-        const found = parseAnswer(received)
+        const found = parseAnswer(received, isHead)
         if (found !== undefined) {
           received = received.subarray(found.bytes)
+          if (found.answer.status === CONTINUE) continue
           return found.answer
         }
         if (isClosed) return undefined
@@ -80,7 +84,7 @@ export async function rawRequest(port: number, bytes: string | Uint8Array): Prom
 }
 
 /** Answers with `Content-Length` only: the collector sends no others. */
-function parseAnswer(received: Buffer): { answer: RawAnswer; bytes: number } | undefined {
+function parseAnswer(received: Buffer, isHead: boolean): { answer: RawAnswer; bytes: number } | undefined {
   const end = received.indexOf('\r\n\r\n')
   if (end === -1) return undefined
   const [first, ...lines] = received.subarray(0, end).toString('latin1').split('\r\n')
@@ -89,7 +93,7 @@ function parseAnswer(received: Buffer): { answer: RawAnswer; bytes: number } | u
     const colon = line.indexOf(':')
     headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim()
   }
-  const bytes = end + 4 + Number(headers['content-length'] ?? 0)
+  const bytes = end + 4 + (isHead ? 0 : Number(headers['content-length'] ?? 0))
   if (received.length < bytes) return undefined
   const body = received.subarray(end + 4, bytes).toString('utf8')
   return { answer: { status: Number(first?.split(' ')[1]), headers, body }, bytes }
