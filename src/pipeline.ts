@@ -1,5 +1,5 @@
 /** The life of an event, from a checked key to durable on disk. Every protocol ends here. */
-import type { Dedupe } from './dedupe/dedupe.ts'
+import type { Dedupe, Reservation } from './dedupe/dedupe.ts'
 import { readDraft } from './draft.ts'
 import { enrich } from './enrich.ts'
 import type { Event } from './event.ts'
@@ -80,8 +80,8 @@ export class Pipeline {
     while (waiting.length > 0) {
       const asked = this.dedupe.reserve(waiting)
       const reservation = asked instanceof Promise ? await asked : asked
-      const { fresh, ids, duplicates, pending } = reservation
-      const outcome = fresh.length === 0 ? 'durable' : await this.groupCommit.append(fresh, ids)
+      const { fresh, duplicates, pending } = reservation
+      const outcome = fresh.length === 0 ? 'durable' : await this.append(reservation)
       const told = reservation.settle(outcome === 'durable')
       if (told !== undefined) await told
       if (outcome !== 'durable') return outcome
@@ -91,6 +91,15 @@ export class Pipeline {
       waiting = pending.map((copy) => copy.event)
     }
     return 'durable'
+  }
+
+  private async append(reservation: Reservation): Promise<CommitOutcome> {
+    try {
+      return await this.groupCommit.append(reservation.fresh, reservation.ids)
+    } catch (error) {
+      await reservation.settle(false) // nobody is to wait for ever
+      throw error
+    }
   }
 }
 

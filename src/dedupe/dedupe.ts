@@ -49,7 +49,7 @@ export interface SharedDedupeStats {
   readonly unasked: number
   /** Copies that were put off because another collector had not finished them. */
   readonly undecided: number
-  /** Requests whose ids the others have yet to be told of, and those of which they will not be. */
+  /** Ids that are durable and of which the others have yet to be told, and those of which they will not be. */
   readonly untold: number
   readonly neverTold: number
 }

@@ -34,6 +34,8 @@ const LOOK_MIN_MS = 5
 const LOOK_MAX_MS = 200
 /** Ids in one command. */
 const PART_IDS_MAX = 1_000
+/** For the last of them, at the end. */
+const LAST_TELL_MS = 1_000
 /** Between two attempts to tell the others what they do not know. */
 const TELL_INTERVAL_MS = 250
 
@@ -59,7 +61,7 @@ export class RedisDedupe implements Dedupe {
   }
 
   stats(): DedupeStats {
-    const shared = { ...this.counts, untold: this.untold.length, neverTold: this.untold.dropped }
+    const shared = { ...this.counts, untold: this.untold.ids, neverTold: this.untold.dropped }
     return { ...this.options.memory.stats(), shared }
   }
 
@@ -67,8 +69,8 @@ export class RedisDedupe implements Dedupe {
   async close(): Promise<void> {
     this.closing.abort()
     await this.telling
-    await this.tell()
-    this.untold.dropped += this.untold.length
+    await this.tell(performance.now() + LAST_TELL_MS)
+    this.untold.dropped += this.untold.ids
   }
 
   private async share(reservation: MemoryReservation): Promise<Reservation> {
@@ -114,8 +116,8 @@ export class RedisDedupe implements Dedupe {
     const field = this.claims.nextField()
     fields.push(field)
     const uuids = positions.map((position) => ids.uuids[position] as string)
-    const found = await this.claims.claim({ ...ids, uuids }, field)
-    if (isRedisFailure(found)) {
+    const found = this.options.redis.available ? await this.claims.claim({ ...ids, uuids }, field) : undefined
+    if (found === undefined || isRedisFailure(found)) {
       // Nobody can be asked: this collector decides alone. But what another one had a moment ago stays undecided.
       if (!isFirst) return
       for (const position of positions) verdicts[position] = 'claimed'
@@ -129,12 +131,13 @@ export class RedisDedupe implements Dedupe {
     const at = performance.now()
     const told = partsOf(ids.uuids).map(async (uuids) => {
       const part = { ...ids, uuids }
-      const failure = durable ? await this.claims.confirm(part, fields) : await this.claims.release(part, fields)
       // A release is not tried again: by then the id may be claimed for a new attempt. The claim ends by itself.
-      if (failure !== undefined && durable) this.untold.push({ ids: part, fields, at })
+      if (!durable) return void (await this.claims.release(part, fields))
+      const isTold = this.options.redis.available && (await this.claims.confirm(part, fields)) === undefined
+      if (!isTold) this.untold.push(part, fields, at)
     })
     await Promise.all(told)
-    if (this.untold.length > 0) this.tellLater()
+    if (this.untold.ids > 0) this.tellLater()
   }
 
   /** One loop, as long as there is something to tell. */
@@ -147,19 +150,19 @@ export class RedisDedupe implements Dedupe {
     do {
       await this.tell()
       await sleep(TELL_INTERVAL_MS, undefined, { signal }).catch(() => undefined)
-    } while (!signal.aborted && (this.hasLeftClaims || this.untold.length > 0))
+    } while (!signal.aborted && (this.hasLeftClaims || this.untold.ids > 0))
     this.telling = undefined
   }
 
-  private async tell(): Promise<void> {
+  private async tell(deadline = Number.POSITIVE_INFINITY): Promise<void> {
     if (!this.options.redis.available) return
     if (this.hasLeftClaims && !(await this.settleLeftClaims())) return
-    for (let request = this.untold.first(); request !== undefined; request = this.untold.first()) {
-      const ageMs = performance.now() - request.at
-      if (ageMs < this.options.windowMs) {
-        if ((await this.claims.confirm(request.ids, request.fields, ageMs)) !== undefined) return
-      }
-      this.untold.shift()
+    for (let next = this.untold.first(); next !== undefined; next = this.untold.first()) {
+      const ageMs = performance.now() - next.at
+      if (performance.now() > deadline) return
+      const isTooOld = ageMs >= this.options.windowMs
+      if (!isTooOld && (await this.claims.confirm(next.ids, next.fields, ageMs)) !== undefined) return
+      this.untold.remove(next)
     }
   }
 

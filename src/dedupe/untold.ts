@@ -1,46 +1,60 @@
-/** Ids that are durable here and of which other collectors have yet to be told, because Redis was away: a few, and not for ever. */
+/** Ids that are durable here and of which other collectors have yet to be told, because Redis was away: a limited number, the newest. */
 import type { SharedIds } from './shared-claims.ts'
 
-/** Ids of one request. */
+/** Ids that are told together. */
 export interface UntoldIds {
-  readonly ids: SharedIds
+  readonly ids: SharedIds & { readonly uuids: string[] }
   /** The claims that they settle. */
-  readonly fields: readonly string[]
-  /** When they became durable, on the clock of `performance.now`. */
+  readonly fields: string[]
+  /** When the first of them became durable, on the clock of `performance.now`. */
   readonly at: number
 }
 
-/** About 10 MB. */
+/** About 15 MB. */
 const IDS_MAX = 100_000
+/** Ids of one workspace that come within so short a time are told in one command, up to a number. */
+const TOGETHER_MS = 1_000
+const TOGETHER_IDS_MAX = 1_000
 
 /** A queue; when it is full the oldest are dropped. */
 export class Untold {
-  private requests: UntoldIds[] = []
-  private ids = 0
-  /** Requests that were dropped. */
+  private queue: UntoldIds[] = []
+  /** Ids that wait. */
+  ids = 0
+  /** Ids that were dropped. */
   dropped = 0
 
-  /** Requests that wait. */
-  get length(): number {
-    return this.requests.length
-  }
-
-  push(request: UntoldIds): void {
-    this.requests.push(request)
-    this.ids += request.ids.uuids.length
+  /** @param at when they became durable, on the clock of `performance.now` */
+  push(ids: SharedIds, fields: readonly string[], at: number): void {
+    const last = this.queue.at(-1)
+    // The first may be on its way just now.
+    if (last !== undefined && this.queue.length > 1 && isTogether(last, ids, at)) {
+      last.ids.uuids.push(...ids.uuids)
+      last.fields.push(...fields)
+    } else {
+      this.queue.push({ ids: { ...ids, uuids: [...ids.uuids] }, fields: [...fields], at })
+    }
+    this.ids += ids.uuids.length
     while (this.ids > IDS_MAX) {
-      this.shift()
-      this.dropped++
+      this.dropped += this.queue[0]?.ids.uuids.length ?? 0
+      this.remove(this.queue[0])
     }
   }
 
-  /** The oldest; it stays. */
+  /** The oldest. */
   first(): UntoldIds | undefined {
-    return this.requests[0]
+    return this.queue[0]
   }
 
-  /** Takes the oldest out. */
-  shift(): void {
-    this.ids -= this.requests.shift()?.ids.uuids.length ?? 0
+  /** Takes out what `first` has given, if it is still there. */
+  remove(told: UntoldIds | undefined): void {
+    if (told === undefined || this.queue[0] !== told) return
+    this.queue.shift()
+    this.ids -= told.ids.uuids.length
   }
+}
+
+function isTogether({ ids, at }: UntoldIds, more: SharedIds, moreAt: number): boolean {
+  if (ids.tenantId !== more.tenantId || ids.workspaceId !== more.workspaceId) return false
+  return moreAt - at <= TOGETHER_MS && ids.uuids.length + more.uuids.length <= TOGETHER_IDS_MAX
 }

@@ -137,3 +137,23 @@ test('ids are brought back out of files and out of blocks alike', async () => {
   expect(await send(again.pipeline, [...numbers, 20_000, 39_999, 40_000])).toBe(true)
   expect(again.pipeline.totals).toMatchObject({ accepted: 20_003, duplicates: 20_002 })
 })
+
+test('a bug in the log leaves nobody waiting: the ids are free again', async () => {
+  const { log } = await start(new FaultyDisk())
+  const dedupe = await openDedupe({ ...KEEP, log, logger })
+  let isBroken = true
+  const append = async () => {
+    await Bun.sleep(5)
+    if (isBroken) throw new Error('a bug')
+    return 'durable' as const
+  }
+  const groupCommit = { append } as unknown as GroupCommit
+  const pipeline = new Pipeline({ limits: new MemoryLimits(), dedupe, groupCommit })
+  const first = send(pipeline, [1])
+  const copy = send(pipeline, [1])
+  await expect(first).rejects.toThrow('a bug')
+  await expect(copy).rejects.toThrow('a bug')
+  isBroken = false
+  expect(await send(pipeline, [1])).toBe(true)
+  expect(pipeline.totals).toMatchObject({ accepted: 1, duplicates: 0 })
+})

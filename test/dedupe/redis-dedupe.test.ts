@@ -250,7 +250,7 @@ describe('when Redis is away', () => {
       expect(await a.dedupe.reserve(eventsOf(1))).toMatchObject({ duplicates: 1 })
       const failed = await a.dedupe.reserve(eventsOf(3))
       await failed.settle(false)
-      expect(a.dedupe.stats().shared).toMatchObject({ unasked: 3, untold: 1, neverTold: 0 })
+      expect(a.dedupe.stats().shared).toMatchObject({ unasked: 3, untold: 2, neverTold: 0 })
     } finally {
       await server.start()
     }
@@ -260,6 +260,27 @@ describe('when Redis is away', () => {
     expect(freshOf(second)).toEqual([3])
     await second.settle(true)
   }, 30_000)
+
+  test('for long, the newest hundred thousand are told', async () => {
+    const [a, b] = [await makeCollector('a'), await makeCollector('b')]
+    await server.kill()
+    try {
+      await waitUntil('it is noticed', () => !a.redis.available)
+      for (let first = 0; first < 101_000; first += 500) {
+        const reservation = await a.dedupe.reserve(eventsOf(...Array.from({ length: 500 }, (_, n) => first + n)))
+        await reservation.settle(true)
+      }
+      const { shared } = a.dedupe.stats()
+      expect((shared?.untold ?? 0) + (shared?.neverTold ?? 0)).toBe(101_000)
+      expect(shared?.untold).toBeGreaterThan(99_000)
+      expect(shared?.untold).toBeLessThanOrEqual(100_000)
+    } finally {
+      await server.start()
+    }
+    await waitUntil('the others are told', () => a.dedupe.stats().shared?.untold === 0)
+    await waitUntil('Redis is there', () => b.redis.available)
+    expect(await b.dedupe.reserve(eventsOf(2_000, 50_000, 100_999))).toMatchObject({ duplicates: 3 })
+  }, 60_000)
 
   test('also between a claim and its commit, nothing fails', async () => {
     const a = await makeCollector('a')
