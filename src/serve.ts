@@ -1,4 +1,5 @@
 /** `penstock serve`: builds everything in order, stops it in order. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { version } from '../package.json'
 import { KeyCache } from './auth/key-cache.ts'
 import { followKeyChanges } from './auth/key-news.ts'
@@ -38,6 +39,10 @@ const CONTROL_BUSY_TIMEOUT_MS = 1000
 
 /** A worker whose supervisor was killed leaves its log to the next start soon: that may be waiting for it. */
 const ORPHAN_DEADLINE_MS = 1_000
+
+/** A log may be emptied before the first connection to Redis is made. */
+const REDIS_WAIT_MS = 2_000
+const REDIS_LOOK_INTERVAL_MS = 20
 
 /** The longest time that a timer can wait: 24 days. */
 const TIMER_MAX_MS = 2 ** 31 - 1
@@ -143,14 +148,20 @@ export async function drain(config: Config, worker: number): Promise<void> {
   const logger = createLogger({ level: config.logLevel, worker })
   const stopped = signalledBySupervisor()
   const log = await openLog({ ...config, durability: 'fsync' }, logDirectory(config.dataDir, worker), logger)
+  const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl, logger)
+  const dedupe = await openDedupe({ ...config.dedupe, log, redis, logger })
   const sink = startSink({ config, log, logger })
   logger.info('emptying a log that an earlier start has left')
   await log.close()
   const failed = await Promise.race([sink.ready(), stopped, sink.failed()])
   await Promise.race([sink.stop(TIMER_MAX_MS), stopped])
   await sink.stop(config.shutdownDeadlineMs) // has nothing to do when all is sent
+  const deadline = performance.now() + REDIS_WAIT_MS
+  while (redis?.available === false && performance.now() < deadline) await sleep(REDIS_LOOK_INTERVAL_MS)
+  await dedupe.close() // of ids that a killed process had claimed, the others know now whether they are durable
   sayWhatIsLeft(config, log, logger)
   await log.dispose()
+  await redis?.close()
   if (failed instanceof Error) throw new CommandFailure(failed.message)
 }
 

@@ -23,6 +23,8 @@ export interface CollectorOptions {
   readonly home?: CollectorHome
   /** Wait until events flow into ClickHouse, not only until they are accepted. Default true. */
   readonly untilFlowing?: boolean
+  /** A process group of its own, as a terminal gives it, for signals to all of it. */
+  readonly ownGroup?: boolean
   /** Told of the process as soon as there is one, for tests that do not let it finish its start. */
   readonly onSpawn?: (pid: number) => void
 }
@@ -117,6 +119,7 @@ export async function startCollector(options: CollectorOptions = {}): Promise<Co
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'pipe',
+    detached: options.ownGroup === true,
   })
   options.onSpawn?.(child.pid)
   const pidFile = join(home.directory, 'pid')

@@ -1,4 +1,4 @@
-/** A producer that sends events without end, never sends one again, and remembers which were acknowledged. */
+/** A producer that sends events without end, once each unless it is told otherwise, and remembers which were acknowledged. */
 
 export interface ProducerOptions {
   /** Begins the ids of its events. */
@@ -8,6 +8,10 @@ export interface ProducerOptions {
   readonly random: () => number
   /** Between two requests, in milliseconds. Default 0. */
   readonly pauseMs?: number
+  /** Every request by a connection of its own, so that each of several workers gets some. */
+  readonly newConnections?: boolean
+  /** A request that is not acknowledged is sent again until it is, as a client does that gives its events ids. */
+  readonly sendsAgain?: boolean
 }
 
 const TYPES = ['pageview', 'click', 'Order Completed']
@@ -45,15 +49,19 @@ export class Producer {
     for (const [number, isAcknowledged] of this.states.entries()) yield { id: this.idOf(number), isAcknowledged }
   }
 
-  /** One request with new events; gives the status, 0 when there was no answer. */
+  /** One request with new events; gives the last status, 0 when there was no answer. */
   async sendOnce(url: string, key: string): Promise<number> {
-    const { eventsMax, random } = this.options
+    const { eventsMax, random, newConnections, sendsAgain } = this.options
     const first = this.states.length
     const count = 1 + Math.floor(random() * eventsMax)
     const events = Array.from({ length: count }, (_, n) => this.event(first + n))
     for (let n = 0; n < count; n++) this.states.push(false)
-    const status = await post(url, key, events)
-    this.answers.set(status, (this.answers.get(status) ?? 0) + 1)
+    let status: number
+    do {
+      status = await post(url, key, events, newConnections === true ? { connection: 'close' } : {})
+      this.answers.set(status, (this.answers.get(status) ?? 0) + 1)
+      if (status !== 201 && sendsAgain === true) await Bun.sleep(AWAY_PAUSE_MS)
+    } while (status !== 201 && sendsAgain === true)
     if (status === 201) {
       this.states.fill(true, first, first + count)
       this.acknowledged += count
@@ -78,11 +86,16 @@ export class Producer {
   }
 }
 
-async function post(url: string, key: string, events: readonly object[]): Promise<number> {
+async function post(
+  url: string,
+  key: string,
+  events: readonly object[],
+  headers: Record<string, string>,
+): Promise<number> {
   try {
     const response = await fetch(`${url}/v1/events`, {
       method: 'POST',
-      headers: { 'api-key': key },
+      headers: { 'api-key': key, ...headers },
       body: JSON.stringify({ events }),
       signal: AbortSignal.timeout(20_000),
     })
