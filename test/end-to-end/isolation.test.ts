@@ -24,6 +24,8 @@ const NAMES = [
   ['a.b', 'c'],
   ['a', 'b.c'],
   ['A', 'b'],
+  ['ab', 'c'],
+  ['a', 'bc'],
 ] as const
 
 interface Workspace {
