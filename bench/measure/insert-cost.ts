@@ -13,7 +13,9 @@ import { type RecordedInsert, recordedInserts } from './segments.ts'
 
 type Mode = 'insert' | 'views' | 'merges'
 
-const TABLES = ['events', 'events_per_minute', 'events_per_hour', 'events_per_day']
+const TABLES = ['events', 'events_per_minute', 'events_per_hour', 'events_per_day', 'user_traits']
+/** Those on `events`; the others are behind them. */
+const VIEWS = ['events_per_minute_view', 'user_traits_view']
 
 export interface InsertCostOptions {
   /** Data directory of a stopped Penstock with a log. */
@@ -43,7 +45,7 @@ async function replay(options: InsertCostOptions, mode: Mode, segmentsMax = Numb
   const clickhouse = options.clickhouse.with(`cost_${mode}`)
   await clickhouse.with('system').query(`DROP DATABASE IF EXISTS ${clickhouse.database} SYNC`)
   await migrateDatabase(clickhouse)
-  if (mode === 'insert') await clickhouse.query('DROP VIEW events_per_minute_view SYNC')
+  if (mode === 'insert') for (const view of VIEWS) await clickhouse.query(`DROP VIEW ${view} SYNC`)
   const hasForcedMerge = mode === 'merges' && options.hasForcedMerge === true
   await clickhouse.query(mode === 'merges' && !hasForcedMerge ? 'SYSTEM START MERGES' : 'SYSTEM STOP MERGES')
 
