@@ -49,7 +49,7 @@ describe('the examples', () => {
     return JSON.parse(stdout)
   }
 
-  const examples = [...text.matchAll(/^```(sh|js)\n([^]*?)^```\n\n```json\n([^]*?)^```/gm)].map(
+  const examples = [...text.matchAll(/^```(sh|js)\n([\s\S]*?)^```\n\n```json\n([\s\S]*?)^```/gm)].map(
     ([, language, code, answer]) => ({ language, code: code ?? '', answer: answer ?? '' }),
   )
 
