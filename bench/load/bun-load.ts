@@ -4,6 +4,7 @@
  *     bun bun-load.ts URL <request file> <requests per second, 0 = as fast as answers come> <connections> <seconds>
  *         <number of the first pass> <copies: 0 = none, else how many requests a copy comes after its original>
  */
+import { Latencies } from './latencies.ts'
 import { RequestSource } from './request-source.ts'
 
 const [address = '', path = '', ...numbers] = process.argv.slice(2)
@@ -16,10 +17,7 @@ const durationMs = Number(secondsText) * 1000
 const source = new RequestSource(path, Number(firstPassText), Number(copyDistanceText))
 const LATE_MS = 5
 const errors = { connect: 0, read: 0, write: 0, status: 0, timeout: 0 }
-/** Answers by latency in units of 10 µs, up to 10 s. */
-const histogram = new Uint32Array(1_000_001)
-let answered = 0
-let maxMs = 0
+const latencies = new Latencies()
 let isOver = false
 
 const HEAD_END = Buffer.from('\r\n\r\n')
@@ -105,20 +103,8 @@ function takeDeparture(): number {
 }
 
 function note(latencyMs: number, status: number): void {
-  answered++
   if (!(status < 400)) errors.status++
-  maxMs = Math.max(maxMs, latencyMs)
-  const slot = Math.min(histogram.length - 1, Math.round(latencyMs * 100))
-  histogram[slot] = (histogram[slot] ?? 0) + 1
-}
-
-function percentileUs(share: number): number {
-  let left = Math.ceil(answered * share)
-  for (const [slot, count] of histogram.entries()) {
-    left -= count
-    if (left <= 0) return slot * 10
-  }
-  return 0
+  latencies.add(latencyMs)
 }
 
 const begun = performance.now()
@@ -129,12 +115,8 @@ setTimeout(() => {
   isOver = true
   const durationUs = Math.round((performance.now() - begun) * 1000)
   for (const connection of all) connection.end()
-  const [p50Us, p99Us, p999Us] = [percentileUs(0.5), percentileUs(0.99), percentileUs(0.999)]
   const lateShare = lateDepartures / Math.max(1, departures)
-  const result = {
-    ...{ requests: answered, durationUs, errors, p50Us, p99Us, p999Us },
-    ...{ maxUs: Math.round(maxMs * 1000), lateShare },
-  }
+  const result = { requests: latencies.count, durationUs, errors, ...latencies.summary(), lateShare }
   process.stdout.write(`RESULT ${JSON.stringify(result)}\n`)
   process.exit(0)
 }, durationMs)

@@ -12,6 +12,7 @@ import { restart } from './restart.ts'
 import { shared } from './shared.ts'
 import { single } from './single.ts'
 import { start } from './start.ts'
+import { streams } from './streams.ts'
 import { tenants } from './tenants.ts'
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -21,6 +22,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ndjson,
   ids,
   shared,
+  streams,
   baseline,
   insertCost,
   outage,
