@@ -1,0 +1,166 @@
+/**
+ * One user's events, newest first, out of ClickHouse: for reading, not part of their way in.
+ *
+ * Paged by (occurred_at, event_id): a page begins behind the last event of the one before, so events that arrive meanwhile move nothing.
+ * The filter on `user_id` (see `clickhouse/0003_users.sql`) and the day partitions keep the query from reading everybody's events.
+ */
+import { cursorAt, type Position, positionOf } from './journey-cursor.ts'
+import { type Problem, problem, reasonOf } from './problem.ts'
+import type { ClickHouse } from './sink/clickhouse.ts'
+
+export interface JourneyQuery {
+  /** Tenant and workspace of the key: nobody sees another's events. */
+  readonly tenantId: string
+  readonly workspaceId: string
+  readonly userId: string
+  /** Not before this time, in milliseconds since the epoch. */
+  readonly from?: number | undefined
+  /** Before this time, in milliseconds since the epoch. */
+  readonly to?: number | undefined
+  /** Events at most, from 1. */
+  readonly limit: number
+  /** `nextCursor` of the page before, to the same question. */
+  readonly cursor?: string | undefined
+}
+
+export interface Journey {
+  /** Each a JSON object, as text: integers beyond 2^53 would not outlive being parsed. Fields that are empty are left out. */
+  readonly events: readonly string[]
+  /** Leads to older events; undefined when there are none. */
+  readonly nextCursor: string | undefined
+}
+
+/** `message` of `clickhouse_unavailable` has ClickHouse's own words in it: for the log. */
+export type JourneyProblem = Problem<'invalid_cursor' | 'clickhouse_unavailable'>
+
+/** Bounds of the query in ClickHouse. A page of 1,000 events takes some 10 MB. */
+const EXECUTION_SECONDS_MAX = 10
+const MEMORY_BYTES_MAX = 1024 * 1024 * 1024
+const THREADS_MAX = 2
+/** The client gives up when ClickHouse should have. */
+const ANSWER_TIMEOUT_MS = (EXECUTION_SECONDS_MAX + 2) * 1000
+
+/** An event is received about when it happened or later, never a day before: days that were over by then need not be looked at. */
+const RECEIVED_BEFORE_MS_MAX = 86_400_000
+
+const SETTINGS = {
+  max_execution_time: EXECUTION_SECONDS_MAX,
+  timeout_overflow_mode: 'throw',
+  max_memory_usage: String(MEMORY_BYTES_MAX),
+  max_threads: THREADS_MAX,
+  json_type_escape_dots_in_keys: 1,
+  output_format_json_quote_64bit_integers: 0,
+  output_format_json_escape_forward_slashes: 0,
+} as const
+
+/** Reads one page. Never rejects. */
+export async function readJourney(clickhouse: ClickHouse, query: JourneyQuery): Promise<Journey | JourneyProblem> {
+  const after = query.cursor === undefined ? undefined : positionOf(query.cursor, query)
+  if (query.cursor !== undefined && after === undefined)
+    return problem('invalid_cursor', 'cursor is not one that was given for this user, from and to')
+  if (query.userId === '') return { events: [], nextCursor: undefined } // events of nobody
+  try {
+    const result = await clickhouse.client.query({
+      query: select(query, after),
+      query_params: parameters(query, after),
+      format: 'JSONEachRow',
+      clickhouse_settings: SETTINGS,
+      abort_signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+    })
+    const rows = await result.json<Row>()
+    const page = rows.slice(0, query.limit)
+    const last = rows.length > query.limit ? page.at(-1) : undefined
+    return { events: page.map(eventText), nextCursor: last === undefined ? undefined : cursorAfter(last, query) }
+  } catch (error) {
+    return problem('clickhouse_unavailable', `the journey could not be read from ClickHouse: ${reasonOf(error)}`)
+  }
+}
+
+/** Columns that are texts, in the order in which they are told. */
+const TEXT_COLUMNS = [
+  'protocol',
+  'session_id',
+  'user_id',
+  'anonymous_id',
+  'url',
+  'path',
+  'referrer',
+  'referrer_host',
+  'title',
+  'locale',
+  'user_agent',
+  'browser',
+  'os',
+  'device',
+  'schema_version',
+] as const
+
+interface Row extends Readonly<Record<(typeof TEXT_COLUMNS)[number], string>> {
+  readonly id: string
+  readonly message_id: string
+  readonly type: string
+  readonly occurred_ms: number
+  readonly received_ms: number
+  readonly address: string
+  /** JSON texts. */
+  readonly properties_text: string
+  readonly context_text: string
+}
+
+/** The SQL: whatever a client says is in the parameters. */
+function select(query: JourneyQuery, after: Position | undefined): string {
+  const conditions = [
+    'tenant_id = {tenantId:String}',
+    'workspace_id = {workspaceId:String}',
+    'user_id = {userId:String}',
+    ...(query.from === undefined
+      ? []
+      : [
+          'occurred_at >= fromUnixTimestamp64Milli({from:Int64})',
+          'received_at >= fromUnixTimestamp64Milli({receivedFrom:Int64})',
+        ]),
+    ...(query.to === undefined ? [] : ['occurred_at < fromUnixTimestamp64Milli({to:Int64})']),
+    ...(after === undefined
+      ? []
+      : [
+          'occurred_at <= fromUnixTimestamp64Milli({afterMs:Int64})',
+          '(occurred_at, event_id) < (fromUnixTimestamp64Milli({afterMs:Int64}), {afterId:UUID})',
+        ]),
+  ]
+  return `SELECT toString(event_id) AS id, message_id, type, toUnixTimestamp64Milli(occurred_at) AS occurred_ms,
+      toUnixTimestamp64Milli(received_at) AS received_ms, toString(ip) AS address, ${TEXT_COLUMNS.join(', ')},
+      toJSONString(properties) AS properties_text, toJSONString(context) AS context_text
+    FROM events WHERE ${conditions.join(' AND ')}
+    ORDER BY occurred_at DESC, event_id DESC LIMIT {rows:UInt32}`
+}
+
+function parameters(query: JourneyQuery, after: Position | undefined): Record<string, string | number> {
+  return {
+    tenantId: query.tenantId,
+    workspaceId: query.workspaceId,
+    userId: query.userId.toWellFormed(), // as it is stored
+    rows: query.limit + 1, // one more tells whether there are older ones
+    ...(query.from === undefined
+      ? {}
+      : { from: query.from, receivedFrom: Math.max(0, query.from - RECEIVED_BEFORE_MS_MAX) }),
+    ...(query.to === undefined ? {} : { to: query.to }),
+    ...(after === undefined ? {} : { afterMs: after.occurredAt, afterId: after.eventId }),
+  }
+}
+
+function cursorAfter(row: Row, query: JourneyQuery): string {
+  return cursorAt({ occurredAt: row.occurred_ms, eventId: row.id }, query)
+}
+
+function eventText(row: Row): string {
+  const event: Record<string, string> = {
+    event_id: row.message_id === '' ? row.id : row.message_id,
+    type: row.type,
+    occurred_at: new Date(row.occurred_ms).toISOString(),
+    received_at: new Date(row.received_ms).toISOString(),
+  }
+  for (const name of TEXT_COLUMNS) if (row[name] !== '') event[name] = row[name]
+  if (row.address !== '::') event.ip = row.address.replace(/^::ffff:(?=[\d.]+$)/, '')
+  const context = row.context_text === '{}' ? '' : `,"context":${row.context_text}`
+  return `${JSON.stringify(event).slice(0, -1)},"properties":${row.properties_text}${context}}`
+}
