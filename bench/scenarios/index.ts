@@ -8,6 +8,7 @@ import { insertCost } from './insert-cost.ts'
 import { keys } from './keys.ts'
 import { ndjson } from './ndjson.ts'
 import { freeze, outage } from './outage.ts'
+import { protocols } from './protocols.ts'
 import { restart } from './restart.ts'
 import { shared } from './shared.ts'
 import { single } from './single.ts'
@@ -23,6 +24,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ids,
   shared,
   streams,
+  protocols,
   baseline,
   insertCost,
   outage,
