@@ -2,6 +2,7 @@ import { afterAll, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { RequestSource } from '../../bench/load/request-source.ts'
 import { writeSegmentRequests, writeTrackRequests } from '../../bench/workload/protocol-requests.ts'
 
@@ -20,9 +21,7 @@ function bodyOf(request: Uint8Array): Buffer {
 
 test('a batch of Segment’s API is compressed, and every call has an id of its own', () => {
   const source = new RequestSource(writeSegmentRequests({ ...plan, eventsPerRequest: 20 }).path, 0, 0)
-  const batches = Array.from({ length: REQUESTS }, () =>
-    JSON.parse(Buffer.from(Bun.gunzipSync(bodyOf(source.next()))).toString()),
-  )
+  const batches = Array.from({ length: REQUESTS }, () => JSON.parse(gunzipSync(bodyOf(source.next())).toString()))
   const ids = batches.flatMap(({ batch }) => batch.map((call: { messageId: string }) => call.messageId))
   expect(new Set(ids).size).toBe(20 * REQUESTS)
 })
