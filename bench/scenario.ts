@@ -50,6 +50,7 @@ export interface Figures {
   readonly firstQueryableMs?: number
   readonly redisCpuUs?: number
   readonly p99AddedMs?: number
+  readonly p99Ratio?: number
   readonly connectionKiB?: number
   readonly slowDowns?: number
   readonly rateRatio?: number

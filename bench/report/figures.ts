@@ -33,6 +33,7 @@ export const COLUMNS: { readonly [Name in keyof Figures]-?: Column } = {
   firstQueryableMs: { heading: 'first row ms', decimals: 0 },
   redisCpuUs: { heading: 'redis µs/ev', decimals: 2 },
   p99AddedMs: { heading: 'p99 + ms', decimals: 1 },
+  p99Ratio: { heading: 'p99 ×', decimals: 2 },
   connectionKiB: { heading: 'KiB/conn', decimals: 1 },
   slowDowns: { heading: 'slow_downs', decimals: 0 },
   rateRatio: { heading: 'e2e ×', decimals: 3 },

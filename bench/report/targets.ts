@@ -57,6 +57,16 @@ const TARGETS: readonly Target[] = [
   atLeast('recovery after a restart, events/s', 300_000, figure('restart', 'recoveryEventsPerSecond')),
   atMost('1,000 tenants: CPU of Penstock, times that of 1', 1.5, figure('tenants', 'penstockCpuRatio', 'ratio')),
   atMost('1,000 tenants: CPU of ClickHouse, times that of 1', 1.5, figure('tenants', 'clickhouseCpuRatio', 'ratio')),
+  atMost(
+    'beside a tenant at 10 times its limit: p99, times that alone',
+    2,
+    figure('neighbours', 'p99Ratio', '× beside 10'),
+  ),
+  atMost(
+    'beside a limited tenant at full speed: p99, times that alone',
+    2,
+    figure('neighbours', 'p99Ratio', '× beside a limited'),
+  ),
   atMost('300 keys: CPU of Penstock, times that of 5', 1.5, figure('keys', 'penstockCpuRatio', 'ratio')),
   atMost('300 keys: CPU of ClickHouse, times that of 5', 1.5, figure('keys', 'clickhouseCpuRatio', 'ratio')),
 ]

@@ -7,6 +7,7 @@ import { ids } from './ids.ts'
 import { insertCost } from './insert-cost.ts'
 import { keys } from './keys.ts'
 import { ndjson } from './ndjson.ts'
+import { neighbours } from './neighbours.ts'
 import { freeze, outage } from './outage.ts'
 import { protocols } from './protocols.ts'
 import { restart } from './restart.ts'
@@ -32,5 +33,6 @@ export const SCENARIOS: readonly Scenario[] = [
   restart,
   start,
   tenants,
+  neighbours,
   keys,
 ]
