@@ -1,5 +1,7 @@
 /** What `identify` events make of table `user_traits` and view `users`. */
 import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import type { Event } from '../../src/event.ts'
 import type { JsonObject } from '../../src/native/json-column.ts'
@@ -114,6 +116,16 @@ test('an object is replaced as a whole, and a null changes nothing', async () =>
   expect(await traitsOf('ada')).toEqual({ address: { city: 'Wien' }, plan: 'pro' })
   await insert([identify('ada', { address: 'Linz', plan: '' }, { occurredAt: T0 + 2 })])
   expect(await traitsOf('ada')).toEqual({ address: 'Linz', plan: '' })
+})
+
+test('the questions in the documentation are answered', async () => {
+  const ids = { tenantId: 'acme', workspaceId: 'shop' }
+  await insert([identify('user-42', { email: 'ada@example.com', plan: 'pro' }, { ...ids, occurredAt: T0 })])
+  const document = readFileSync(join(import.meta.dir, '../../docs/tables.md'), 'utf8')
+  const answers: string[] = []
+  for (const [, sql = ''] of document.matchAll(/```sql\n(.*?)```/gs)) answers.push(await query(sql))
+  const seen = '2026-11-20 08:00:00.000'
+  expect(answers).toEqual([`user-42\tada@example.com\tpro\t${seen}\t${seen}\n`, '"pro"\t1\n'])
 })
 
 test('an identify without traits makes a user', async () => {
