@@ -5,14 +5,14 @@
  *     bun stream-load.ts URL <key> <message file> <messages per second, 0 = as many as the windows let through>
  *                        <connections> <seconds> <window: messages of a connection without an answer>
  *
- * Paced, one timetable holds for all connections, which take turns; a message that finds its connection's window full goes to the next one.
+ * Paced, one timetable holds for all connections, which take turns; where a window is full the next connection takes the message.
  * Latency counts from when a message was due: up to a millisecond of it, or two, is this process's timer.
  */
-import { readMessages } from '../workload/stream-messages.ts'
+import { readFileSync } from 'node:fs'
 import { Latencies } from './latencies.ts'
-import { StreamSocket } from './stream-socket.ts'
+import { StreamClient } from './stream-client.ts'
 
-const [address = '', key = '', path = '', ...numbers] = process.argv.slice(2)
+const [url = '', key = '', path = '', ...numbers] = process.argv.slice(2)
 const [perSecond = 0, connections = 1, seconds = 1, window = 1] = numbers.map(Number)
 
 /** Handshakes side by side. */
@@ -21,69 +21,49 @@ const OPENING_AT_ONCE = 50
 const PATIENCE_MS = 20_000
 const TICK_MS = 1
 
-const messages = readMessages(path)
-const url = new URL(address)
+const messages = readFileSync(path, 'utf8').trimEnd().split('\n')
 const latencies = new Latencies()
-const totals = { messages: 0, events: 0, waiting: 0, refused: 0, broken: 0, slowDowns: 0 }
+const totals = { events: 0, waiting: 0, refused: 0, broken: 0, slowDowns: 0 }
 const drained = Promise.withResolvers<void>()
 let position = 0
 let isOver = false
 let lastAnswerAt = 0
 
-interface Client {
-  readonly socket: StreamSocket
-  /** When the message of each slot was sent or due. */
-  readonly since: Float64Array
+const listener = {
+  acknowledged(client: StreamClient, latencyMs: number, events: number) {
+    latencies.add(latencyMs)
+    totals.events += events
+    totals.waiting--
+    lastAnswerAt = performance.now()
+    if (isOver && totals.waiting === 0) drained.resolve()
+    if (!isOver && perSecond === 0) send(client, lastAnswerAt)
+  },
+  refused(text: string) {
+    if (totals.refused++ === 0) process.stderr.write(`${text}\n`)
+  },
+  slowedDown: () => totals.slowDowns++,
+  broken() {
+    if (++totals.broken === connections) drained.resolve()
+  },
 }
+const clients = Array.from({ length: connections }, () => new StreamClient(listener, window))
 
-const clients = Array.from({ length: connections }, (): Client => {
-  const since = new Float64Array(window)
-  const client: Client = {
-    since,
-    socket: new StreamSocket(
-      {
-        acknowledged(_socket, slot, events) {
-          const now = performance.now()
-          latencies.add(now - (since[slot] ?? now))
-          totals.messages++
-          totals.events += events
-          totals.waiting--
-          lastAnswerAt = now
-          if (isOver && totals.waiting === 0) drained.resolve()
-          if (!isOver && perSecond === 0) send(client, now)
-        },
-        refused(text) {
-          if (totals.refused++ === 0) process.stderr.write(`${text}\n`)
-        },
-        slowedDown: () => totals.slowDowns++,
-        broken() {
-          if (++totals.broken === connections) drained.resolve()
-        },
-      },
-      window,
-    ),
-  }
-  return client
-})
-
-function send({ socket, since }: Client, at: number): boolean {
-  position = (position + 1) % messages.length
+function send(client: StreamClient, dueAt: number): boolean {
   const message = messages[position]
-  const slot = message === undefined ? -1 : socket.send(message)
-  if (slot < 0) return false
-  since[slot] = at
+  if (message === undefined || !client.send(message, dueAt)) return false
+  position = (position + 1) % messages.length
   totals.waiting++
   return true
 }
 
-async function open(): Promise<void> {
+async function openAll(): Promise<void> {
   for (let first = 0; first < connections; first += OPENING_AT_ONCE)
-    await Promise.all(clients.slice(first, first + OPENING_AT_ONCE).map(({ socket }) => socket.open(url, key)))
+    await Promise.all(clients.slice(first, first + OPENING_AT_ONCE).map((client) => client.open(url, key)))
 }
 
 /** Every connection fills its window; answers bring the next messages. */
 async function sendAll(durationMs: number): Promise<void> {
-  for (const client of clients) for (let slot = 0; slot < window; slot++) send(client, performance.now())
+  for (const client of clients) while (send(client, performance.now()));
   await Bun.sleep(durationMs)
 }
 
@@ -103,7 +83,7 @@ async function sendPaced(begun: number, durationMs: number): Promise<void> {
   }
 }
 
-await open()
+await openAll()
 process.stdout.write('OPEN\n')
 for await (const _ of process.stdin) break
 
@@ -115,7 +95,7 @@ if (totals.waiting === 0) drained.resolve()
 await Promise.race([drained.promise, Bun.sleep(PATIENCE_MS)])
 const cpu = process.cpuUsage(cpuBefore)
 const result = {
-  requests: totals.messages,
+  requests: latencies.count,
   durationUs: Math.round((lastAnswerAt - begun) * 1000),
   errors: { connect: 0, read: totals.broken, write: 0, status: totals.refused, timeout: totals.waiting },
   ...latencies.summary(),
@@ -125,5 +105,5 @@ const result = {
   cpuUs: cpu.user + cpu.system,
 }
 process.stdout.write(`RESULT ${JSON.stringify(result)}\n`)
-for (const { socket } of clients) socket.end()
+for (const client of clients) client.end()
 process.exit(0)
