@@ -12,9 +12,12 @@ import { openControl } from './control/open-control.ts'
 import { firstWorkspace } from './control/first-workspace.ts'
 import { openDedupe } from './dedupe/open.ts'
 import { listen } from './http/app.ts'
+import { Brake } from './http/brake.ts'
 import type { Edge } from './http/edge.ts'
 import { InFlightBytes } from './http/in-flight.ts'
 import { Streams } from './http/streams.ts'
+import { readJourney } from './journey.ts'
+import { Journeys } from './journeys.ts'
 import { MemoryLimits } from './limits/memory-limits.ts'
 import { RedisLimits } from './limits/redis-limits.ts'
 import type { EventLog } from './log/event-log.ts'
@@ -74,11 +77,14 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const pipeline = new Pipeline({ limits, dedupe, groupCommit })
   const replays = redis === undefined ? new MemoryReplays() : new RedisReplays(redis)
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
+  const sink = startSink({ config, log, logger })
   const edge: Edge = {
     pipeline,
     keys,
     replays,
     inFlight,
+    journeys: new Journeys((query) => readJourney(sink.clickhouse, query)),
+    brake: new Brake(),
     limits: config,
     trustProxy: config.trustProxy,
     anonymizeIp: config.anonymizeIp,
@@ -86,7 +92,6 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     logger,
   }
   const streams = new Streams()
-  const sink = startSink({ config, log, logger })
   const status = new Status({
     version,
     worker,

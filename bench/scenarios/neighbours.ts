@@ -12,7 +12,7 @@ import { BATCH_EVENTS } from './batch.ts'
 const ROUNDS = 3
 /** Of the tier `enterprise`. */
 const LIMIT_PER_MINUTE = 10_000
-const FLOOD = { timesLimit: 10, connections: 32 }
+const FLOOD = { timesLimit: 10, connections: 128 }
 /** A tenant with some traffic; a second has enough requests for a p99. */
 const QUIET = { requestsPerSecond: 250, connections: 16 }
 /** The flood is there before the quiet tenant's requests are measured, and longer. */

@@ -7,10 +7,12 @@ import { clientAddress, type ProxyTrust } from '../client-address.ts'
 import type { Scope } from '../control/grants.ts'
 import { SCHEMA_VERSION_CHARS_MAX } from '../draft.ts'
 import type { RequestFacts } from '../event-reading.ts'
+import type { Journeys } from '../journeys.ts'
 import type { Pipeline } from '../pipeline.ts'
-import { isRejection, type Rejection, reject } from '../rejection.ts'
+import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { refuse } from './answer.ts'
+import type { Brake } from './brake.ts'
 import { allowOrigin } from './cors.ts'
 import type { InFlightBytes } from './in-flight.ts'
 import { requestId } from './request-id.ts'
@@ -20,6 +22,9 @@ export interface Edge {
   readonly keys: KeyCache
   readonly replays: Replays
   readonly inFlight: InFlightBytes
+  readonly journeys: Journeys
+  /** For clients that do not keep to their rate limit. */
+  readonly brake: Brake
   readonly limits: {
     readonly batchEventsMax: number
     readonly bodyBytesMax: number
@@ -81,6 +86,7 @@ export async function receive(
     const rejection = reject('internal', 'something went wrong here, it is not your request')
     response = refuse(rejection, id, {}, door.wordRefusal?.(rejection))
   }
+  if (response.status === REJECTIONS.rate_limited.status) await edge.brake.hold()
   const origin = request.headers.get('origin')
   if (origin !== null) allowOrigin(response.headers, origin)
   return response
