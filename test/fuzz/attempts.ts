@@ -103,7 +103,8 @@ export function makeAttempt(operations: readonly Operation[], allKeys: readonly 
     headerKey: place === 'siteId' || place === 'writeKey' ? undefined : presented,
     flaw: flaws[0],
     isGood: flaws.length === 0 && oddities.length === 0 && type !== undefined,
-    isReplayed: signature.isReplayed,
+    // What changes nothing may come again.
+    isReplayed: signature.isReplayed && operation.method !== 'GET',
   }
 }
 
