@@ -6,6 +6,7 @@ import type { Operation } from '../openapi/operation.ts'
 import { EVENTS_DOOR, EVENTS_OPERATION } from './events.ts'
 import { STREAM_OPERATION, STREAM_PATH } from './stream-handshake.ts'
 import { EVENTS_API_DOOR, EVENTS_API_OPERATION } from './events-api.ts'
+import { JOURNEY_DOOR, JOURNEY_OPERATION } from './journey.ts'
 import { SEGMENT_DOORS } from './segment.ts'
 import { TRACK_DOOR } from './track.ts'
 import { TRACK_OPERATION } from './track-schema.ts'
@@ -23,6 +24,7 @@ export const FRONT_DOORS: readonly FrontDoor[] = [
   { method: 'POST', path: '/v1/events', door: EVENTS_DOOR, operation: EVENTS_OPERATION },
   { method: 'POST', path: '/events', door: EVENTS_API_DOOR, operation: EVENTS_API_OPERATION },
   { method: 'POST', path: '/api/track', door: TRACK_DOOR, operation: TRACK_OPERATION },
+  { method: 'GET', path: '/users/:userId/journey', door: JOURNEY_DOOR, operation: JOURNEY_OPERATION },
   ...SEGMENT_DOORS.map((door) => ({ method: 'POST' as const, ...door })),
 ]
 
