@@ -54,6 +54,7 @@ export interface Figures {
   readonly connectionKiB?: number
   readonly slowDowns?: number
   readonly rateRatio?: number
+  readonly acknowledgedRatio?: number
   readonly penstockCpuRatio?: number
   readonly clickhouseCpuRatio?: number
 }

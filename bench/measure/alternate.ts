@@ -38,6 +38,7 @@ export async function alternate(bench: Bench, sides: readonly Side[], rounds: nu
       const quotient = (name: keyof Figures) => (upper[name] ?? 0) / (lower[name] ?? 0)
       const figures = {
         rateRatio: quotient('endToEndEventsPerSecond'),
+        acknowledgedRatio: quotient('acknowledgedEventsPerSecond'),
         penstockCpuRatio: quotient('penstockCpuUs'),
         clickhouseCpuRatio: quotient('clickhouseCpuUs'),
       }

@@ -36,7 +36,8 @@ export const COLUMNS: { readonly [Name in keyof Figures]-?: Column } = {
   p99Ratio: { heading: 'p99 ×', decimals: 2 },
   connectionKiB: { heading: 'KiB/conn', decimals: 1 },
   slowDowns: { heading: 'slow_downs', decimals: 0 },
-  rateRatio: { heading: 'e2e ×', decimals: 3 },
+  rateRatio: { heading: 'e2e ×', decimals: 2 },
+  acknowledgedRatio: { heading: 'ack ×', decimals: 2 },
   penstockCpuRatio: { heading: 'penstock ×', decimals: 2 },
   clickhouseCpuRatio: { heading: 'clickhouse ×', decimals: 2 },
 }

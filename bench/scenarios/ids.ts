@@ -1,14 +1,26 @@
-import { alternate, type Side } from '../measure/alternate.ts'
+import { type Alternated, alternate, type Side } from '../measure/alternate.ts'
 import { verifyIds } from '../measure/counts.ts'
 import { measureLoad, warmUp } from '../measure/load.ts'
 import type { Bench, Row, Scenario } from '../scenario.ts'
 import { type Penstock, provisionKeys, startPenstock } from '../system/penstock.ts'
-import { BATCHES, writeEventRequests } from '../workload/penstock-requests.ts'
-import type { RequestFile } from '../workload/requests.ts'
+import { BATCHES, SINGLES, writeEventRequests } from '../workload/penstock-requests.ts'
 import { BATCH_CONNECTIONS, BATCH_EVENTS } from './batch.ts'
+import { SINGLE_CONNECTIONS } from './single.ts'
 
 /** Events a minute of a key whose limit is counted and never reached. */
 export const LARGE_LIMIT = '999999999'
+
+/** How events come. */
+export interface Size {
+  readonly eventsPerRequest: number
+  /** Different ones. */
+  readonly requests: number
+  readonly connections: number
+}
+
+/** 100 a request as in the scenario `batch`, and 1 as in `single`. */
+export const MANY: Size = { eventsPerRequest: BATCH_EVENTS, requests: BATCHES, connections: BATCH_CONNECTIONS }
+export const ONE: Size = { eventsPerRequest: 1, requests: SINGLES, connections: SINGLE_CONNECTIONS }
 
 const ROUNDS = 2
 
@@ -20,30 +32,51 @@ const TWICE = 'the same, every event twice'
 /** What deduplication and limits cost, and what a copy costs, compared with the same events without ids. */
 export const ids: Scenario = {
   name: 'ids',
-  title: `${BATCH_EVENTS} events a request without ids, deduplication and limit, against an id in every event and both, in turns`,
+  title: 'events without ids, deduplication and limit, against an id in every event and both, in turns',
   isInShort: true,
   async run(bench) {
-    const guarded = await startSide(bench, LARGE_LIMIT, {})
-    const sides: Side[] = []
-    if (!bench.isShort) {
-      const bare = await startSide(bench, 'unlimited', { DEDUPE_WINDOW_MS: '0' })
-      sides.push(await sideOf(bench, BARE, bare.penstock, bare.requests(false)))
-      sides.push(await sideOf(bench, ID_TEXT, bare.penstock, bare.requests(true)))
-      sides.push(await sideOf(bench, GUARDED, guarded.penstock, guarded.requests(true)))
-    }
-    sides.push(await sideOf(bench, TWICE, guarded.penstock, guarded.requests(true), true))
-    const { rows, notes, ratio } = await alternate(bench, sides, bench.isShort ? 1 : ROUNDS)
+    const guarded = await startCollector(bench, LARGE_LIMIT, {})
+    const found = bench.isShort ? await copiesOnly(bench, guarded) : await compareAll(bench, guarded)
     await verifyIds(guarded.penstock.clickhouse)
     const { duplicates } = (await guarded.penstock.stats()).events
-    const found = `${duplicates} copies were found, and none is stored`
-    if (bench.isShort) return { rows, notes: [found, ...notes] }
-    const ratios = [
-      ratio(`× ${GUARDED}`, GUARDED, BARE),
-      ratio(`× ${ID_TEXT}`, ID_TEXT, BARE),
-      ratio(`× ${TWICE}`, TWICE, GUARDED),
-    ]
-    return { rows: [...rows, ...ratios], notes: [costOfCopy(rows), found, ...notes] }
+    return { rows: found.rows, notes: [...found.notes, `${duplicates} copies were found, and none is stored`] }
   },
+}
+
+async function copiesOnly(bench: Bench, guarded: Collector): Promise<Pick<Alternated, 'rows' | 'notes'>> {
+  const few = { ...MANY, requests: BATCHES / 8 }
+  return alternate(bench, [await sideOf(bench, TWICE, guarded, few, { hasIds: true, hasCopies: true })], 1)
+}
+
+async function compareAll(bench: Bench, guarded: Collector): Promise<Pick<Alternated, 'rows' | 'notes'>> {
+  const bare = await startCollector(bench, 'unlimited', { DEDUPE_WINDOW_MS: '0' })
+  const withIds = { hasIds: true }
+  const many = await alternate(
+    bench,
+    [
+      await sideOf(bench, BARE, bare, MANY, {}),
+      await sideOf(bench, ID_TEXT, bare, MANY, withIds),
+      await sideOf(bench, GUARDED, guarded, MANY, withIds),
+      await sideOf(bench, TWICE, guarded, MANY, { hasIds: true, hasCopies: true }),
+    ],
+    ROUNDS,
+  )
+  const one = await alternate(
+    bench,
+    [await sideOf(bench, BARE, bare, ONE, {}), await sideOf(bench, GUARDED, guarded, ONE, withIds)],
+    ROUNDS,
+  )
+  const ratio = ({ ratio }: Alternated, size: Size, side: string, base: string) =>
+    ratio(`× ${labelOf(size, side)}`, labelOf(size, side), labelOf(size, base))
+  const rows = [
+    ...many.rows,
+    ratio(many, MANY, GUARDED, BARE),
+    ratio(many, MANY, ID_TEXT, BARE),
+    ratio(many, MANY, TWICE, GUARDED),
+    ...one.rows,
+    ratio(one, ONE, GUARDED, BARE),
+  ]
+  return { rows, notes: [...many.notes, ...one.notes, costOfCopy(many.rows)] }
 }
 
 /** Of the events in the last row half are copies, but for the first few; the row before has none. */
@@ -52,31 +85,31 @@ function costOfCopy(rows: readonly Row[]): string {
   return `a copy costs Penstock ${(2 * twice - guarded).toFixed(2)} µs of CPU`
 }
 
-/** A Penstock, and what makes requests for it. */
-async function startSide({ resources, isShort }: Bench, tier: string, environment: Readonly<Record<string, string>>) {
+interface Collector {
+  readonly penstock: Penstock
+  readonly key: string
+}
+
+async function startCollector({ resources }: Bench, tier: string, environment: Readonly<Record<string, string>>) {
   const dataDir = resources.directory('data')
   const { secretKey } = await provisionKeys(resources, dataDir, 'bench', tier)
-  const penstock = await startPenstock({ resources, dataDir, environment })
-  const requests = (hasIds: boolean) =>
-    writeEventRequests({
-      directory: resources.directory('requests'),
-      host: penstock.host,
-      keys: [secretKey],
-      eventsPerRequest: BATCH_EVENTS,
-      requests: isShort ? BATCHES / 8 : BATCHES,
-      hasIds,
-    })
-  return { penstock, requests }
+  return { penstock: await startPenstock({ resources, dataDir, environment }), key: secretKey }
 }
 
 async function sideOf(
   bench: Bench,
-  label: string,
-  penstock: Penstock,
-  requests: RequestFile,
-  hasCopies = false,
+  name: string,
+  { penstock, key }: Collector,
+  size: Size,
+  { hasIds = false, hasCopies = false },
 ): Promise<Side> {
-  const plan = { requests, connections: BATCH_CONNECTIONS, seconds: bench.seconds, hasCopies }
+  const directory = bench.resources.directory('requests')
+  const requests = writeEventRequests({ ...size, directory, host: penstock.host, keys: [key], hasIds })
+  const plan = { requests, connections: size.connections, seconds: bench.seconds, hasCopies }
   await warmUp(bench, penstock, plan)
-  return { label, measure: () => measureLoad(bench, penstock, plan) }
+  return { label: labelOf(size, name), measure: () => measureLoad(bench, penstock, plan) }
+}
+
+function labelOf({ eventsPerRequest }: Size, name: string): string {
+  return `${eventsPerRequest} a request: ${name}`
 }

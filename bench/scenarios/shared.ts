@@ -5,24 +5,13 @@ import type { Bench, Row, Scenario } from '../scenario.ts'
 import { type Penstock, provisionKeys, startPenstock } from '../system/penstock.ts'
 import { cpuUs, memory } from '../system/processes.ts'
 import { REDIS_MISSING, type Redis, startRedis } from '../system/redis.ts'
-import { BATCHES, SINGLES, writeEventRequests } from '../workload/penstock-requests.ts'
-import { BATCH_CONNECTIONS, BATCH_EVENTS } from './batch.ts'
-import { LARGE_LIMIT } from './ids.ts'
-import { SINGLE_CONNECTIONS } from './single.ts'
+import { writeEventRequests } from '../workload/penstock-requests.ts'
+import { LARGE_LIMIT, MANY, ONE, type Size } from './ids.ts'
 
 const MiB = 1024 * 1024
 const ROUNDS = 2
 
-interface Size {
-  readonly eventsPerRequest: number
-  readonly requests: number
-  readonly connections: number
-}
-
-const SIZES: readonly Size[] = [
-  { eventsPerRequest: BATCH_EVENTS, requests: BATCHES, connections: BATCH_CONNECTIONS },
-  { eventsPerRequest: 1, requests: SINGLES, connections: SINGLE_CONNECTIONS },
-]
+const SIZES: readonly Size[] = [MANY, ONE]
 
 interface Collector {
   readonly name: string
