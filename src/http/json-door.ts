@@ -17,7 +17,10 @@ export interface JsonProtocol {
   readonly name: string
   /** What a request may bring; a key's own limits go before these. */
   limits(edge: Edge): { readonly bodyBytesMax: number; readonly batchEventsMax: number }
-  /** The key, when the headers have none; from the query, or from the body where that is given. */
+  /**
+   * The key, when the headers have none; from the query, or from the body where that is given. The own limit on bodies of a key that is
+   * in the body can be lower than the protocol's, not higher: the body was read before the key was known.
+   */
   keyIn?(url: string, body: unknown): string | undefined
   /** A key that `keyIn` finds in the body goes before one in the headers. */
   readonly isBodyKeyFirst?: boolean
