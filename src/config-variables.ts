@@ -163,7 +163,7 @@ export const VARIABLES = Type.Object({
   ),
   WORKERS: integer(1, 256, {
     default: 1,
-    description: 'Collector processes on the one port, each with a log of its own; more than one want REDIS_URL.',
+    description: 'Collector processes on the one port, each with a log and all limits for itself; more than one want REDIS_URL.',
   }),
   KEY_CACHE_LIFETIME_MS: integer(0, 3_600_000, {
     default: 30_000,

@@ -28,7 +28,7 @@ import { Worker } from './worker.ts'
 /** Beyond SHUTDOWN_DEADLINE_MS, in which a worker ends by itself. */
 const KILL_AFTER_MS = 5_000
 /** Workers whose supervisor was killed end by themselves, within a second or two. */
-const PREDECESSORS_WAIT_MS = 10_000
+const PREDECESSORS_WAIT_MS = 5_000
 const PREDECESSORS_POLL_MS = 50
 
 /** Where a worker keeps its log. */

@@ -11,6 +11,7 @@ import {
   type Collector,
   type CollectorHome,
   type CollectorStats,
+  type LogLine,
   newHome,
   startCollector,
   waitUntil,
@@ -18,6 +19,7 @@ import {
 import { newHomeWithoutEngine } from '../support/engine.ts'
 import { makeDraft } from '../support/event-drafts.ts'
 import { randomFrom } from '../support/faulty-file-system.ts'
+import { startPostgres } from '../support/postgres.ts'
 import { Producer } from '../support/producer.ts'
 import { startTestRedis } from '../support/redis.ts'
 import { askWorkers, processesOf, segmentsOf, workerPid } from '../support/workers.ts'
@@ -48,7 +50,7 @@ function remember(home: CollectorHome): CollectorHome {
   return home
 }
 
-const shared = { REDIS_URL: redis.url, SEGMENT_BYTES: '64KiB' }
+const shared = { REDIS_URL: redis.url }
 
 /** Workers in front of the ClickHouse of all tests, in a database of their own. */
 async function homeOf(workers: number, env: Record<string, string> = {}): Promise<CollectorHome> {
@@ -167,6 +169,29 @@ describe('kill -9', () => {
       [1, 0, 1, 0].map((worker) => [worker, 'SIGKILL']),
     )
     expect(await running.stop()).toBe(0)
+  })
+
+  test('of a worker while Postgres is away: the others go on, and it comes back with Postgres', async () => {
+    const postgres = await startPostgres()
+    try {
+      const home = await homeOf(2, { CONTROL_DATABASE_URL: await postgres.newDatabase() })
+      const running = await start(home)
+      const load = startProducers(running)
+      await more(load, 200)
+      await postgres.crash()
+      process.kill(workerPid(home, 1) ?? 0, 'SIGKILL')
+      const again = (): LogLine[] => running.lines.filter(({ msg }) => msg === 'a worker ended, starting it again')
+      await waitUntil('it could not start', () => again().length >= 3)
+      expect(again().at(-1)).toMatchObject({ worker: 1, reason: expect.stringContaining('control database') })
+      await more(load, 200)
+      await postgres.restart()
+      await waitUntil('both answer', async () => (await askWorkers(running, '/health', 2)).size === 2)
+      await load.stop()
+      await expectEveryOnce(running, load)
+      expect(await running.stop()).toBe(0)
+    } finally {
+      await postgres.stop()
+    }
   })
 
   test('of the supervisor under load: workers and ClickHouse end by themselves, and the next start goes on at once', async () => {

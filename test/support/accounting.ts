@@ -16,9 +16,16 @@ export interface Account {
   readonly unknown: string[]
 }
 
-/** Call it when everything is flushed. The ids of the producers' events are expected in `message_id`, and nobody else's. */
-export async function accountFor(collector: Collector, producers: readonly Producer[]): Promise<Account> {
-  const text = await collector.query('SELECT message_id, count() FROM events GROUP BY 1 FORMAT TSV')
+/**
+ * Call it when everything is flushed. The ids of the producers' events are expected in `message_id`, and nobody else's.
+ * @param where the events that are looked at, in SQL
+ */
+export async function accountFor(
+  collector: Collector,
+  producers: readonly Producer[],
+  where = 'true',
+): Promise<Account> {
+  const text = await collector.query(`SELECT message_id, count() FROM events WHERE ${where} GROUP BY 1 FORMAT TSV`)
   const lines = text.split('\n').filter(Boolean)
   const stored = new Map(lines.map((line) => line.split('\t') as [id: string, count: string]))
   const doubled = [...stored].filter(([, count]) => count !== '1').map(([id]) => id)
