@@ -10,7 +10,7 @@
  *
  * `query_id` is the token: while a try that we have lost sight of still runs, the next is refused with code 216 and tried later.
  *
- * Needs ClickHouse 26.2: `deduplicate_insert` is named because a user's profile may have switched it off; before 26.1 servers
+ * Needs ClickHouse 26.2 (the migrations need 26.4): `deduplicate_insert` is named because a user's profile may have switched it off; before 26.1 servers
  * refuse `async_insert` with deduplication in views.
  */
 import type { HttpAnswer } from './http-answer.ts'
