@@ -5,6 +5,7 @@ import { formatBytes } from '../bytes.ts'
 import type { Config } from '../config.ts'
 import { openControl } from '../control/open-control.ts'
 import { isProblem, reasonOf } from '../problem.ts'
+import type { MigrationProblem } from '../sink/migrations.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { httpAddress } from './banner.ts'
 
@@ -53,8 +54,9 @@ export function checkDataDirectory(config: Config): Check {
     const message = `${room}, less than ${formatBytes(FREE_BYTES_MIN)}`
     return { name, status: 'failed', message, mend: 'free some space, or set DATA_DIR to a larger disk' }
   }
-  if (config.durability === 'fsync' && free < config.logBytesMax) {
-    const message = `${room}, less than the log may take (WAL_MAX_BYTES ${formatBytes(config.logBytesMax)})`
+  if (config.durability === 'fsync' && free < config.workers * config.logBytesMax) {
+    const each = config.workers === 1 ? '' : ` for each of ${config.workers} workers`
+    const message = `${room}, less than the log may take (WAL_MAX_BYTES ${formatBytes(config.logBytesMax)}${each})`
     return { name, status: 'warning', message, mend: 'free some space, or set WAL_MAX_BYTES to what there is' }
   }
   return { name, status: 'ok', message: room }
@@ -97,8 +99,18 @@ export async function checkRedis(redisUrl: string): Promise<Check> {
   try {
     await redis.ready(ANSWER_WITHIN_MS)
     const answer = await redis.ping()
-    if (!isRedisFailure(answer)) return { name, status: 'ok', message: `version ${answer.version}` }
-    return { name, status: 'warning', message: answer.message, mend: 'start Redis, or correct REDIS_URL' }
+    if (isRedisFailure(answer))
+      return { name, status: 'warning', message: answer.message, mend: 'start Redis, or correct REDIS_URL' }
+    const message = `version ${answer.version}`
+    const memory = await redis.script("return redis.call('INFO', 'memory')").run([], [])
+    const policy = /^maxmemory_policy:(\S+)/m.exec(String(memory))?.[1] ?? 'noeviction'
+    if (policy === 'noeviction') return { name, status: 'ok', message }
+    return {
+      name,
+      status: 'warning',
+      message: `${message}, when it is full it forgets what collectors share (${policy})`,
+      mend: 'set maxmemory-policy to noeviction: then collectors see that it is full, and go on without it',
+    }
   } finally {
     await redis.close()
   }
@@ -144,6 +156,32 @@ async function askClickHouse(config: Config, address: string): Promise<Check> {
     ? 'correct CLICKHOUSE_USER and CLICKHOUSE_PASSWORD'
     : 'see whether CLICKHOUSE_URL is the HTTP port of ClickHouse'
   return { name, status: 'failed', message, mend }
+}
+
+/** The tables are those of this version. Only where ClickHouse answers. */
+export async function checkTables(config: Config, serverRuns: boolean): Promise<Check> {
+  const name = 'tables'
+  const url = config.clickhouse.url ?? (serverRuns ? `http://127.0.0.1:${config.embedded.httpPort}` : undefined)
+  if (url === undefined) return { name, status: 'ok', message: 'looked at when the server runs' }
+  const { migrationStatus } = await import('../sink/migrations.ts')
+  const signal = AbortSignal.timeout(ANSWER_WITHIN_MS)
+  const status = await migrationStatus({ clickhouse: { ...config.clickhouse, url }, signal })
+  if (isProblem(status)) return { name, status: 'failed', message: status.message, mend: TABLES_MEND[status.problem] }
+  const { applied, pending } = status
+  const place = `database ${config.clickhouse.database}`
+  if (applied.length === 0) return { name, status: 'ok', message: `none in ${place} yet, made by the first start` }
+  if (pending.length === 0) return { name, status: 'ok', message: `${place}, ${applied.length} migrations` }
+  const names = pending.map((migration) => `${migration.version} (${migration.name})`).join(', ')
+  const mend = 'start this version, or run `penstock migrate`: both apply them'
+  return { name, status: 'warning', message: `${place} lacks migrations of this version: ${names}`, mend }
+}
+
+const TABLES_MEND: Readonly<Record<MigrationProblem['problem'], string>> = {
+  edited_migration: 'restore the files in clickhouse/ as they came with this version; a change of yours is a new file',
+  database_newer: 'run the version of Penstock that made the tables, or a newer one',
+  bad_sequence: 'restore the files in clickhouse/, and the rows of schema_migrations if some were removed',
+  statement_failed: 'run `penstock migrate` and see what ClickHouse says',
+  clickhouse_unavailable: 'give CLICKHOUSE_USER the right to read system.tables and all tables of CLICKHOUSE_DATABASE',
 }
 
 /** The ports that `serve` will listen on are free, or held by the running server. */

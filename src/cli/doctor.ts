@@ -8,6 +8,7 @@ import {
   checkDataDirectory,
   checkPorts,
   checkRedis,
+  checkTables,
   isServerRunning,
 } from './checks.ts'
 import { printJson, printTable } from './session.ts'
@@ -36,11 +37,13 @@ async function runChecks(): Promise<readonly Check[]> {
     return [{ name: 'configuration', status: 'failed', message: config.message, mend }]
   }
   const serverRuns = await isServerRunning(config)
+  const clickhouse = await checkClickHouse(config, serverRuns)
   return [
     { name: 'configuration', status: 'ok', message: 'every variable is well-formed' },
     checkDataDirectory(config),
     await checkControlDatabase(config),
-    await checkClickHouse(config, serverRuns),
+    clickhouse,
+    ...(clickhouse.status === 'ok' ? [await checkTables(config, serverRuns)] : []),
     ...(config.redisUrl === undefined ? [] : [await checkRedis(config.redisUrl)]),
     ...checkPorts(config, serverRuns),
   ]

@@ -85,25 +85,28 @@ export async function migrate(options: MigrationOptions): Promise<{ applied: num
 
 /** What the database has and lacks; changes nothing. A database that does not exist lacks everything. */
 export async function migrationStatus(
-  options: Pick<MigrationOptions, 'clickhouse' | 'directory'>,
+  options: Pick<MigrationOptions, 'clickhouse' | 'directory' | 'signal'>,
 ): Promise<MigrationStatus | MigrationProblem> {
   const migrations = loadMigrations(options.directory ?? MIGRATIONS_DIRECTORY)
   if (isProblem(migrations)) return migrations
-  return withClient({ ...options.clickhouse, database: 'system' }, async (client) => {
+  const { clickhouse, signal } = options
+  const look = async (client: ClickHouseClient) => {
     const result = await client.query({
       query:
         "SELECT count() AS tables FROM system.tables WHERE database = {database:String} AND name = 'schema_migrations'",
-      query_params: { database: options.clickhouse.database },
+      query_params: { database: clickhouse.database },
       format: 'JSONEachRow',
     })
     const [row] = await result.json<{ tables: string | number }>()
     if (Number(row?.tables) === 0) return { applied: [], pending: migrations }
-    return withClient(options.clickhouse, async (inDatabase) => {
+    const compare = async (inDatabase: ClickHouseClient) => {
       const applied = await readApplied(inDatabase)
       const pending = pendingMigrations(migrations, applied)
       return isProblem(pending) ? pending : { applied, pending }
-    })
-  })
+    }
+    return withClient(clickhouse, compare, signal)
+  }
+  return withClient({ ...clickhouse, database: 'system' }, look, signal)
 }
 
 /** One migration after the other: claim it and apply it, or wait for who has claimed it. */

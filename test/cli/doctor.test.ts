@@ -23,13 +23,20 @@ async function examine(environment: Record<string, string> = {}) {
   const { exitCode, stdout, stderr } = await runCli(['doctor', '--json'], { ...healthy, ...environment })
   const report: { ok: boolean; checks: Check[] } = JSON.parse(stdout)
   const wrong = report.checks.filter((check) => check.status !== 'ok')
-  return { exitCode, stderr, ok: report.ok, wrong, names: report.checks.map((check) => check.name) }
+  return {
+    exitCode,
+    stderr,
+    ok: report.ok,
+    wrong,
+    checks: report.checks,
+    names: report.checks.map((check) => check.name),
+  }
 }
 
 test('where everything is well it says so and exits with 0', async () => {
   const { exitCode, stderr, ok, wrong, names } = await examine()
   expect({ exitCode, stderr, ok, wrong }).toEqual({ exitCode: 0, stderr: '', ok: true, wrong: [] })
-  expect(names).toEqual(['configuration', 'data directory', 'control database', 'ClickHouse', 'port 0'])
+  expect(names).toEqual(['configuration', 'data directory', 'control database', 'ClickHouse', 'tables', 'port 0'])
 })
 
 test('without an address of ClickHouse it looks whether the embedded one can start', async () => {
@@ -72,6 +79,34 @@ test('a ClickHouse that refuses the user points to the user and the password', a
   expect(wrong[0]?.mend).toContain('CLICKHOUSE_PASSWORD')
   expect(JSON.stringify(wrong)).not.toContain('hunter2')
 })
+
+test('the tables are held against this version: lacking migrations are a warning, edited and newer ones a fault', async () => {
+  const CLICKHOUSE_DATABASE = await clickhouse.createDatabase()
+  const look = async () => {
+    const { exitCode, checks } = await examine({ CLICKHOUSE_DATABASE })
+    return { exitCode, ...checks.find(({ name }) => name === 'tables') }
+  }
+  const change = (sql: string) => clickhouse.query(sql, { database: CLICKHOUSE_DATABASE, mutations_sync: '1' })
+  expect(await look()).toMatchObject({ exitCode: 0, status: 'ok', message: expect.stringContaining('none') })
+  expect(await clickhouse.query('SHOW TABLES', { database: CLICKHOUSE_DATABASE })).toBe('')
+
+  const { exitCode } = await runCli(['migrate'], { CLICKHOUSE_URL: clickhouse.url, CLICKHOUSE_DATABASE })
+  expect(exitCode).toBe(0)
+  expect(await look()).toMatchObject({ exitCode: 0, status: 'ok', message: expect.stringMatching(/, \d+ migrations$/) })
+
+  await change('ALTER TABLE schema_migrations DELETE WHERE version > 1')
+  const lacking = await look()
+  expect(lacking).toMatchObject({ exitCode: 0, status: 'warning', mend: expect.stringContaining('penstock migrate') })
+  expect(lacking.message).toContain('2 (event_counts)')
+
+  await change(`ALTER TABLE schema_migrations UPDATE checksum = 'x' WHERE version = 1`)
+  const edited = await look()
+  expect(edited).toMatchObject({ exitCode: 1, status: 'failed', mend: expect.stringContaining('clickhouse/') })
+  expect(edited.message).toContain('migration 1 (events) was changed')
+
+  await change(`INSERT INTO schema_migrations (version, name, checksum) VALUES (99, 'later', 'x')`)
+  expect(await look()).toMatchObject({ exitCode: 1, status: 'failed', mend: expect.stringContaining('newer') })
+}, 30_000)
 
 test('something else than ClickHouse at the address is found out', async () => {
   using other = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response('hello') })
@@ -137,6 +172,15 @@ test('looking changes nothing', async () => {
   const dataDir = join(temporaryDataDir(), 'not-yet')
   await examine({ DATA_DIR: dataDir })
   expect(await Bun.file(join(dataDir, 'control.sqlite')).exists()).toBe(false)
+})
+
+test('a Redis that forgets what collectors share when it is full is a warning', async () => {
+  const redis = await startTestRedis('--maxmemory-policy', 'allkeys-lru')
+  const { exitCode, wrong } = await examine({ REDIS_URL: redis.url })
+  expect(exitCode).toBe(0)
+  expect(wrong).toEqual([expect.objectContaining({ name: 'Redis', status: 'warning' })])
+  expect(wrong[0]?.mend).toContain('noeviction')
+  await redis.dispose()
 })
 
 test('Redis is asked when there is an address of it; its absence is a warning, as a server goes on without it', async () => {
