@@ -33,6 +33,8 @@ export class MemoryDedupe implements Dedupe {
   private readonly now: () => number
   private readonly running = new RunningMarks<MemoryReservation>(SEEN + 1)
   private duplicates = 0
+  /** Keys of the ids of the request that is being looked at. */
+  private words = new Int32Array(KEY_WORDS * 128)
 
   constructor(options: MemoryDedupeOptions) {
     this.keys = options.keys
@@ -42,16 +44,19 @@ export class MemoryDedupe implements Dedupe {
 
   reserve(events: readonly Event[]): MemoryReservation {
     const { table, running } = this
+    const words = this.keysOf(events)
     const mark = running.next()
     const ids: number[] = []
     const pending: PendingCopy[] = []
     let duplicates = 0
     let fresh: Event[] | undefined
-    table.tick(this.now())
+    let at = 0
     for (let index = 0; index < events.length; index++) {
       const event = events[index] as Event
       if (event.eventId !== undefined) {
-        const { first, second, third } = this.keys.of(event.tenantId, event.workspaceId).ofText(event.eventId)
+        const first = words[at++] as number
+        const second = words[at++] as number
+        const third = words[at++] as number
         const found = table.add(first, second, third, mark)
         if (found !== 0) {
           fresh ??= events.slice(0, index)
@@ -68,6 +73,25 @@ export class MemoryDedupe implements Dedupe {
     const reservation = new MemoryReservation(this, mark, fresh ?? events, ids, duplicates, pending)
     if (ids.length > 0) running.set(mark, reservation)
     return reservation
+  }
+
+  /** The keys of those events that have ids; the table is ready for them. */
+  private keysOf(events: readonly Event[]): Int32Array {
+    const needed = KEY_WORDS * events.length
+    if (this.words.length < needed) this.words = new Int32Array(needed)
+    const { words } = this
+    let length = 0
+    for (const { eventId, tenantId, workspaceId } of events) {
+      if (eventId === undefined) continue
+      const key = this.keys.of(tenantId, workspaceId).ofText(eventId)
+      words[length++] = key.first
+      words[length++] = key.second
+      words[length++] = key.third
+    }
+    if (length === 0) return words
+    this.table.tick(this.now())
+    this.table.readAhead(words, length)
+    return words
   }
 
   /** What is known of an id now. */
