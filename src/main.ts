@@ -18,8 +18,11 @@ command(program.command('serve'))
   .action(async ({ worker, drain }: { worker?: number; drain?: boolean }) => {
     const config = configOrFail()
     boundHeap()
-    const { supervise, leftoverLogs } = await import('./supervisor.ts')
-    if (worker === undefined && (config.workers > 1 || leftoverLogs(config).length > 0)) return supervise(config)
+    if (worker === undefined) {
+      const { leftoverLogs, predecessorsGone, supervise } = await import('./supervisor.ts')
+      await predecessorsGone(config)
+      if (config.workers > 1 || leftoverLogs(config).length > 0) return supervise(config)
+    }
     const serve = await import('./serve.ts')
     if (worker === undefined) return serve.serve(config)
     const { runWorker } = await import('./worker.ts')

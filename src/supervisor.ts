@@ -22,7 +22,7 @@ import { DirectoryLockedError, lockDirectory } from './log/lock.ts'
 import { reasonOf } from './problem.ts'
 import { signalled } from './signals.ts'
 import { startEmbeddedClickHouse } from './sink/embedded-clickhouse.ts'
-import { createLogger, type Logger } from './telemetry/logger.ts'
+import { createLogger } from './telemetry/logger.ts'
 import { Worker } from './worker.ts'
 
 /** Beyond SHUTDOWN_DEADLINE_MS, in which a worker ends by itself. */
@@ -42,20 +42,32 @@ export function leftoverLogs({ dataDir, workers, durability }: Config): number[]
   return logNumbers(dataDir).filter((number) => number >= opened && holdsEvents(logDirectory(dataDir, number)))
 }
 
+/**
+ * Waits until nobody has one of the logs, where workers ran before: when their supervisor was killed they may still be about to end. Of a
+ * collector that does not end, who opens its log will tell.
+ */
+export async function predecessorsGone({ dataDir, logLevel }: Config): Promise<void> {
+  const deadline = performance.now() + PREDECESSORS_WAIT_MS
+  const numbers = logNumbers(dataDir)
+  if (Math.max(0, ...numbers) === 0) return
+  const isAnyTaken = () => numbers.some((number) => isTaken(logDirectory(dataDir, number)))
+  for (let waits = 0; isAnyTaken() && performance.now() < deadline; waits++) {
+    if (waits === 0)
+      createLogger({ level: logLevel }).warn({ dataDir }, 'another collector uses the log: waiting for its end')
+    await sleep(PREDECESSORS_POLL_MS)
+  }
+}
+
 /** Runs the workers until SIGTERM or SIGINT. Throws `CommandFailure` when they cannot start. */
 export async function supervise(config: Config): Promise<void> {
   const logger = createLogger({ level: config.logLevel })
   const processes: Worker[] = []
-  const stopping = new AbortController()
   const stopped = signalled(() => {
     for (const worker of processes) worker.kill()
   })
-  void stopped.then(() => stopping.abort())
   const control = orFail(await openControl(config))
   const first = orFail(await firstWorkspace(control, config.dataDir)) // made once, not by whichever worker is first
   await control.close()
-  await predecessorsGone(config.dataDir, logger, stopping.signal)
-  if (stopping.signal.aborted) return
   const port = freePort(config)
   const engine =
     config.clickhouse.url === undefined
@@ -116,19 +128,6 @@ function holdsEvents(directory: string): boolean {
 
 function isDirectory(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
-}
-
-/**
- * Waits until nobody has one of the logs. Workers whose supervisor was killed may still be about to end when the next one starts; of a
- * collector that does not end, the workers will say that it has their log.
- */
-async function predecessorsGone(dataDir: string, logger: Logger, signal: AbortSignal): Promise<void> {
-  const deadline = performance.now() + PREDECESSORS_WAIT_MS
-  const directories = logNumbers(dataDir).map((number) => logDirectory(dataDir, number))
-  for (let waits = 0; directories.some(isTaken) && performance.now() < deadline && !signal.aborted; waits++) {
-    if (waits === 0) logger.warn({ dataDir }, 'another collector uses the log: waiting whether it ends')
-    await sleep(PREDECESSORS_POLL_MS, undefined, { signal }).catch(() => undefined)
-  }
 }
 
 function isTaken(logDirectory: string): boolean {

@@ -93,7 +93,9 @@ export class Worker {
       this.hasAccepted ||= run.hasAccepted
       if (run.ms > HEALTHY_RUN_MS) delayMs = RESTART_DELAY_MIN_MS
       const { exitCode, signal: endedBy, failed: reason } = run
-      logger.error({ worker, exitCode, signal: endedBy, reason, waitMs: delayMs }, 'a worker ended, starting it again')
+      // With 0 it ended because it was told to, by SIGTERM of its own.
+      const level = exitCode === 0 ? 'info' : 'error'
+      logger[level]({ worker, exitCode, signal: endedBy, reason, waitMs: delayMs }, 'a worker ended, starting it again')
       await sleep(delayMs, undefined, { signal }).catch(() => undefined)
       delayMs = Math.min(delayMs * 2, RESTART_DELAY_MAX_MS)
     }
@@ -101,31 +103,29 @@ export class Worker {
 
   private async runOnce(): Promise<Run> {
     const { number, isDraining, environment } = this.options
+    const words = ['serve', '--worker', String(number), ...(isDraining ? ['--drain'] : [])]
     const startedAt = performance.now()
     const silent = Promise.withResolvers<void>()
     let failed: string | undefined
     let hasAccepted = false
     let child: Bun.Subprocess
     try {
-      child = Bun.spawn(
-        [process.execPath, MAIN, 'serve', '--worker', String(number), ...(isDraining ? ['--drain'] : [])],
-        {
-          env: environment,
-          stdin: 'ignore',
-          stdout: 'inherit',
-          stderr: 'inherit',
-          ipc: (message: WorkerMessage) => {
-            if (typeof message === 'object') {
-              failed = message.failed
-              return
-            }
-            if (message === 'accepting') hasAccepted = true
-            else this.hasFlowed = true
-            this.heardFirst[message].resolve()
-          },
-          onDisconnect: () => silent.resolve(),
+      child = Bun.spawn([process.execPath, ...process.execArgv, MAIN, ...words], {
+        env: environment,
+        stdin: 'ignore',
+        stdout: 'inherit',
+        stderr: 'inherit',
+        ipc: (message: WorkerMessage) => {
+          if (typeof message === 'object') {
+            failed = message.failed
+            return
+          }
+          if (message === 'accepting') hasAccepted = true
+          else this.hasFlowed = true
+          this.heardFirst[message].resolve()
         },
-      )
+        onDisconnect: () => silent.resolve(),
+      })
     } catch (error) {
       // Such as too many processes, or no memory.
       return { exitCode: null, signal: null, failed: reasonOf(error), hasAccepted, ms: 0 }
