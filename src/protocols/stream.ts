@@ -47,6 +47,8 @@ export class EventStream implements Stream {
   private waitingBytes = 0
   private waitingMessages = 0
   private isAlive = true
+  /** Of a socket that was paused at the last beat, with nothing under way: answers that the client has not read. */
+  private unreadBytes = 0
   private isEnding = false
   private recheck: ReturnType<typeof setTimeout> | undefined
   private readonly ended = Promise.withResolvers<void>()
@@ -93,8 +95,12 @@ export class EventStream implements Stream {
   }
 
   beat(): boolean {
-    // The pong of a socket that is not read cannot come.
-    const isAlive = this.isAlive || this.isPaused
+    // The pong of a socket that is not read cannot come. Nor can the news that the client is gone, when it left answers unread: so it
+    // has to read some of them between two calls.
+    const unreadBytes = this.isPaused && this.waitingMessages === 0 ? (this.socket?.getBufferedAmount() ?? 0) : 0
+    const isReading = unreadBytes === 0 || this.unreadBytes === 0 || unreadBytes < this.unreadBytes
+    this.unreadBytes = unreadBytes
+    const isAlive = this.isAlive || (this.isPaused && isReading)
     this.isAlive = false
     this.socket?.ping()
     return isAlive
