@@ -7,13 +7,20 @@ export interface MalformedJson {
 
 /** Parses JSON; what is wrong with it comes back as a value, with the parser's message and the position. */
 export function parseJson(text: string): { readonly value: unknown } | MalformedJson {
+  const json = withoutByteOrderMark(text)
   try {
-    return { value: JSON.parse(text) }
+    return { value: JSON.parse(json) }
   } catch (error) {
-    return { malformed: describe(text, error) }
+    return { malformed: describe(json, error) }
   }
 }
 
+/** RFC 8259 lets a parser ignore it, and some clients send it; some ways to decode a body take it away already. */
+function withoutByteOrderMark(text: string): string {
+  return text.charCodeAt(0) === BYTE_ORDER_MARK ? text.slice(1) : text
+}
+
+const BYTE_ORDER_MARK = 0xfeff
 const UINT64_MAX = 2n ** 64n - 1n
 const INT64_MIN = -(2n ** 63n)
 
@@ -33,7 +40,7 @@ const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y
  * Not by a reviver, which takes stack for every level: one deep value beside a large integer would be an error.
  */
 export function parseJsonExactly(text: string): unknown {
-  const holder = { value: JSON.parse(markIntegers(text)) as unknown }
+  const holder = { value: JSON.parse(markIntegers(withoutByteOrderMark(text))) as unknown }
   const open: object[] = [holder]
   for (let object = open.pop(); object !== undefined; object = open.pop()) {
     const values = object as Record<string, unknown>

@@ -40,7 +40,6 @@ describe('the position of an error', () => {
     ['[1] // no comments', 4],
     ["['a']", 1],
     ['\u00a0[]', 0],
-    ['\ufeff[]', 0],
     ['{"😀":x}', 6],
   ])('of %j is %i', (text, position) => {
     expect(parseJson(text)).toHaveProperty('malformed')
@@ -87,6 +86,12 @@ describe('the position of an error', () => {
   test('takes no stack: a million brackets are no trouble', () => {
     expect(jsonErrorPosition('['.repeat(1_000_000))).toBe(1_000_000)
   })
+})
+
+test('a byte order mark is passed over, and positions count from behind it', () => {
+  expect(parseJson('\ufeff[1]')).toEqual({ value: [1] })
+  expect(parseJsonExactly('\ufeff[1]')).toEqual([1])
+  expect(parseJson('\ufeff[x')).toEqual({ malformed: expect.stringContaining('at position 1 (') })
 })
 
 describe('exact parsing', () => {

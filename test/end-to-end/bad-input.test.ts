@@ -124,6 +124,18 @@ test('10,000 keys, and keys without end, are refused', async () => {
   }
 })
 
+test('a byte order mark is passed over, however the body comes', async () => {
+  const event = JSON.stringify(makeDraft())
+  for (const [text, type] of [
+    [`\ufeff{"events":[${event}]}`, 'application/json'],
+    [`\ufeff${event}`, NDJSON],
+  ] as const) {
+    const headers = { 'content-type': type }
+    expect((await collector.post(text, headers)).status).toBe(201)
+    expect((await collector.post(zlib.gzipSync(text), { ...headers, 'content-encoding': 'gzip' })).status).toBe(201)
+  }
+})
+
 test('invalid UTF-8 is 400, in JSON and NDJSON', async () => {
   const good = Buffer.from(JSON.stringify({ events: [makeDraft({ user_id: 'USER' })] }))
   for (const bytes of [[0xff], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xe2, 0x82], [0x80]]) {

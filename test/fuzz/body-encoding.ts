@@ -37,7 +37,6 @@ export function encodeBody(text: string, draw: Draw, flaws: string[], oddities: 
     return { label, bytes, text: undefined }
   }
   let plain: Uint8Array = Buffer.from(draw.chance(0.01) ? `\ufeff${text}` : text)
-  if (plain.length > Buffer.byteLength(text)) oddities.push('byte order mark')
   if (draw.chance(0.06)) {
     oddities.push('bytes')
     plain = spoilBytes(plain, draw)
