@@ -18,7 +18,7 @@ import { checkKey, type RequestContext } from '../http/edge.ts'
 import { nothingAcceptable } from '../http/json-door.ts'
 import type { Stream, Streams } from '../http/streams.ts'
 import { parseJson, parseJsonExactly } from '../json.ts'
-import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
+import { isRejection, REJECTIONS, type Rejection, type RejectionCode, reject } from '../rejection.ts'
 import { eventsOf } from './events.ts'
 import { receiptBody } from './receipt-body.ts'
 
@@ -124,13 +124,14 @@ export class EventStream implements Stream {
 
   /** Answers one message. Never rejects. */
   private async take(text: string | undefined, bytes: number): Promise<void> {
-    const { inFlight, logger } = this.context.edge
+    const { inFlight, brake, logger } = this.context.edge
+    let refused: RejectionCode | undefined
     const isHeld = inFlight.take(bytes)
     this.waitingBytes += bytes
     this.waitingMessages++
     this.balance()
     try {
-      await this.answer(text, bytes, isHeld)
+      refused = await this.answer(text, bytes, isHeld)
     } catch (error) {
       logger.error(
         { err: error, requestId: this.context.requestId, protocol: STREAM_PROTOCOL },
@@ -139,13 +140,15 @@ export class EventStream implements Stream {
       this.refuse(undefined, reject('internal', 'something went wrong here, it is not your message'))
     }
     if (isHeld) inFlight.release(bytes)
+    if (refused === 'rate_limited') await brake.hold() // who does not keep to the limit is read more slowly
     this.waitingBytes -= bytes
     this.waitingMessages--
     this.balance()
     this.closeWhenAnswered()
   }
 
-  private async answer(text: string | undefined, bytes: number, isHeld: boolean): Promise<void> {
+  /** Gives why the message was refused, if it was. */
+  private async answer(text: string | undefined, bytes: number, isHeld: boolean): Promise<RejectionCode | undefined> {
     const { edge } = this.context
     if (text === undefined) return this.refuse(undefined, reject('malformed_json', 'the message is not valid UTF-8'))
     const parsed = parseJson(text)
@@ -175,14 +178,16 @@ export class EventStream implements Stream {
     if (receipt.accepted === 0) return this.refuse(seq, nothingAcceptable(receipt))
     const sequence = seq === undefined ? '' : `"seq":${JSON.stringify(seq)},`
     this.send(`{"type":"ack",${sequence}${receiptBody(receipt).slice(1)}`)
+    return undefined
   }
 
-  private refuse(seq: Sequence, rejection: Rejection): void {
+  private refuse(seq: Sequence, rejection: Rejection): RejectionCode {
     const { rejection: code, rate } = rejection
     const retryAfterMs = rate?.taken === false ? rate.retryAfterSeconds * 1000 : RETRY_AFTER_MS
     const body = { type: 'error', seq, ...errorBody(rejection, this.context.requestId) }
     this.send(JSON.stringify(REJECTIONS[code].retryable ? { ...body, retry_after_ms: retryAfterMs } : body))
     if (code === 'unauthorized' || code === 'forbidden') this.socket?.close(CLOSE_POLICY_VIOLATION, rejection.message)
+    return code
   }
 
   private send(text: string): void {
