@@ -40,7 +40,7 @@ const BLOCK_BYTES_MAX = 8 * 1024 * 1024
 /** How long a write of another process to the control database may hold up this one. */
 const CONTROL_BUSY_TIMEOUT_MS = 1000
 
-/** A worker whose supervisor was killed leaves its log to the next start soon: that may be waiting for it. */
+/** For a worker whose supervisor was killed. */
 const ORPHAN_DEADLINE_MS = 1_000
 
 /** A log may be emptied before the first connection to Redis is made. */
@@ -127,8 +127,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   })
 
   const reason = await Promise.race([stopped, sink.failed()])
-  const isOrphaned = reason === SUPERVISOR_GONE && config.durability === 'fsync'
-  const deadline = performance.now() + Math.min(config.shutdownDeadlineMs, isOrphaned ? ORPHAN_DEADLINE_MS : Infinity)
+  const deadline = performance.now() + stopDeadlineMs(config, reason)
   const leftMs = () => Math.max(0, deadline - performance.now())
   logger.info({ reason: reason instanceof Error ? reason.message : reason }, 'shutting down')
 
@@ -158,16 +157,23 @@ export async function drain(config: Config, worker: number): Promise<void> {
   const sink = startSink({ config, log, logger })
   logger.info('emptying a log that an earlier start has left')
   await log.close()
-  const failed = await Promise.race([sink.ready(), stopped, sink.failed()])
-  await Promise.race([sink.stop(TIMER_MAX_MS), stopped])
-  await sink.stop(config.shutdownDeadlineMs) // has nothing to do when all is sent
-  const deadline = performance.now() + REDIS_WAIT_MS
+  const isReady = sink.ready().then(() => undefined)
+  const failure = await Promise.race([isReady, stopped, sink.failed()])
+  const reason = failure ?? (await Promise.race([sink.stop(TIMER_MAX_MS), stopped]))
+  await sink.stop(stopDeadlineMs({ ...config, durability: 'fsync' }, reason)) // has nothing to do when all is sent
+  const deadline = performance.now() + (reason === undefined ? REDIS_WAIT_MS : 0)
   while (redis?.available === false && performance.now() < deadline) await sleep(REDIS_LOOK_INTERVAL_MS)
   await dedupe.close() // of ids that a killed process had claimed, the others know now whether they are durable
   sayWhatIsLeft(config, log, logger)
   await log.dispose()
   await redis?.close()
-  if (failed instanceof Error) throw new CommandFailure(failed.message)
+  if (failure instanceof Error) throw new CommandFailure(failure.message)
+}
+
+/** How long a stop may take. What is durable is left in the log when the supervisor is gone: the next start may be waiting for it. */
+function stopDeadlineMs({ durability, shutdownDeadlineMs }: Config, reason: unknown): number {
+  const isHurried = reason === SUPERVISOR_GONE && durability === 'fsync'
+  return isHurried ? Math.min(ORPHAN_DEADLINE_MS, shutdownDeadlineMs) : shutdownDeadlineMs
 }
 
 /** Whether the log has used up most of its room; looked at now and then, because many ask. */
