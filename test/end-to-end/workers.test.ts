@@ -212,7 +212,8 @@ describe('kill -9', () => {
   test('of the supervisor while it starts leaves nobody behind', async () => {
     const home = await homeOf(2)
     for (let kill = 0; kill < 6; kill++) {
-      const { pid } = Bun.spawn([process.execPath, '--no-env-file', MAIN, 'serve'], { env: home.env, stdout: 'ignore' })
+      const silent = { env: home.env, stdout: 'ignore', stderr: 'ignore' } as const
+      const { pid } = Bun.spawn([process.execPath, '--no-env-file', MAIN, 'serve'], silent)
       await Bun.sleep(100 + kill * 150)
       process.kill(pid, 'SIGKILL')
     }
