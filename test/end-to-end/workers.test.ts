@@ -85,7 +85,8 @@ function startProducers({ url, key }: Collector) {
       name: `${run}-${number}`,
       eventsMax: number % 2 === 0 ? 20 : 1,
       random: randomFrom(number),
-      pauseMs: 2,
+      pauseMs: 5,
+      newConnections: number > 1,
     })
   })
   const sending = producers.map((producer) => producer.run(url, key))
