@@ -234,6 +234,29 @@ describe('under load', () => {
     await allHaveRedis()
   })
 
+  test('what a killed collector had begun is put off, and known as soon as it is back', async () => {
+    const [other, killed] = collectors
+    if (other === undefined || killed === undefined) throw new Error('not all collectors run')
+    const events = [makeDraft({ event_id: crypto.randomUUID(), user_id: crypto.randomUUID() })]
+    const said = () => redis.cli('get', `penstock:dedupe:default:default:${events[0]?.event_id}`)
+    redis.freeze() // it will carry out what it was sent, but nobody gets an answer
+    expect(await send(killed.url, killed.key, events)).toBe(201)
+    await killed.kill9()
+    redis.thaw()
+    await waitUntil('the claim is there', () => said().startsWith('p:'))
+    await waitUntil('the other one has Redis', async () => (await health(other)).status === 'ok')
+    const refused = await other.postEvents(events)
+    expect({ status: refused.status, hasWait: refused.headers.has('retry-after') }).toEqual({
+      status: 503,
+      hasWait: true,
+    })
+    collectors[1] = await startCollector({ home: homes[1] as CollectorHome })
+    await waitUntil('it has said what is in its log', () => said() === 'd')
+    expect(await send(other.url, other.key, events)).toBe(201)
+    await emptyLogs()
+    expect(await other.query(`SELECT count() FROM events WHERE user_id = '${events[0]?.user_id}'`)).toBe('1\n')
+  })
+
   test('Redis is killed and started again: every request is taken, and the health says what is the matter', async () => {
     const load = startProducers()
     await load.more(1_000)
