@@ -22,6 +22,8 @@ export interface BodyOptions {
 /** A body up to this size is read whole, which is the fastest. Of a larger one, and of one of unknown size, what has come takes room. */
 const WHOLE_BYTES_MAX = 64 * 1024
 
+const BYTE_ORDER_MARK_BYTES = 3
+
 /**
  * What a body that is read whole takes as long as it has not come. Not all that it announces: a few hundred clients that announce much
  * and send nothing would lock all others out. So bodies on their way may hold 16 times the limit when all of them come at once.
@@ -64,11 +66,13 @@ async function readText(
 }
 
 /**
- * What is not UTF-8 has become U+FFFD, which the client may also have sent itself: then the text is as long as the body was. (A body in
- * which every wrong sequence is 3 bytes long is not noticed; it stays U+FFFD.)
+ * What is not UTF-8 has become U+FFFD, which the client may also have sent itself: then the text is as long as the body was, but for a byte
+ * order mark, which is not part of it. (A body in which every wrong sequence is 3 bytes long is not noticed; it stays U+FFFD.)
  */
 function isMangled(text: string, lengthBytes: number): boolean {
-  return text.includes('\ufffd') && Buffer.byteLength(text) !== lengthBytes
+  if (!text.includes('\ufffd')) return false
+  const missingBytes = lengthBytes - Buffer.byteLength(text)
+  return missingBytes !== 0 && missingBytes !== BYTE_ORDER_MARK_BYTES
 }
 
 async function readEncoded(

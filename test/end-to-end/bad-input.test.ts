@@ -125,7 +125,7 @@ test('10,000 keys, and keys without end, are refused', async () => {
 })
 
 test('a byte order mark is passed over, however the body comes', async () => {
-  const event = JSON.stringify(makeDraft())
+  const event = JSON.stringify(makeDraft({ properties: { replaced: '\ufffd' } }))
   for (const [text, type] of [
     [`\ufeff{"events":[${event}]}`, 'application/json'],
     [`\ufeff${event}`, NDJSON],
