@@ -16,6 +16,7 @@ import { Brake } from './http/brake.ts'
 import type { Edge } from './http/edge.ts'
 import { InFlightBytes } from './http/in-flight.ts'
 import { Streams } from './http/streams.ts'
+import { Turns } from './http/turns.ts'
 import { readJourney } from './journey.ts'
 import { Journeys } from './journeys.ts'
 import { MemoryLimits } from './limits/memory-limits.ts'
@@ -85,6 +86,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     inFlight,
     journeys: new Journeys((query) => readJourney(sink.clickhouse, query)),
     brake: new Brake(),
+    turns: new Turns(config.inFlightBytesMax / 2),
     limits: config,
     trustProxy: config.trustProxy,
     anonymizeIp: config.anonymizeIp,

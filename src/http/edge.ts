@@ -16,12 +16,14 @@ import type { Brake } from './brake.ts'
 import { allowOrigin } from './cors.ts'
 import type { InFlightBytes } from './in-flight.ts'
 import { requestId } from './request-id.ts'
+import type { Turns } from './turns.ts'
 
 export interface Edge {
   readonly pipeline: Pipeline
   readonly keys: KeyCache
   readonly replays: Replays
   readonly inFlight: InFlightBytes
+  readonly turns: Turns
   readonly journeys: Journeys
   /** For clients that do not keep to their rate limit. */
   readonly brake: Brake

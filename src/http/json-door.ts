@@ -11,6 +11,7 @@ import { readBody } from './body.ts'
 import { tooLarge } from './decompression.ts'
 import { admit, type Door, type Edge, type RequestContext, type Visit } from './edge.ts'
 import { isSigned, verify } from './signed.ts'
+import { waitsTooLong } from './turns.ts'
 
 export interface JsonProtocol {
   /** In the column `protocol`. */
@@ -66,10 +67,12 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   const body = await readBody(request, { bytesMax, keepRaw: isSigned(request) }, edge.inFlight)
   if (isRejection(body)) return body
   try {
+    if (early !== undefined && !(await itsTurn(early, body.heldBytes))) return waitsTooLong()
     const parsed = parseJson(body.text)
     if ('malformed' in parsed) return reject('malformed_json', parsed.malformed)
     const context = early ?? (await admitLate(visit, protocol, parsed.value, presented))
     if (isRejection(context)) return context
+    if (early === undefined && !(await itsTurn(context, body.heldBytes))) return waitsTooLong()
     const ownBytesMax = context.key.bodyBytesMax ?? bodyBytesMax
     if (body.heldBytes > ownBytesMax) return tooLarge(ownBytesMax, body.heldBytes)
     const signature = await verify(context, request, body.raw)
@@ -80,6 +83,10 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   } finally {
     edge.inFlight.release(body.heldBytes)
   }
+}
+
+function itsTurn({ edge, key }: RequestContext, bytes: number): boolean | Promise<boolean> {
+  return edge.turns.enter(key.tenantId, bytes)
 }
 
 async function admitLate(

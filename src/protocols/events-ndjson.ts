@@ -14,6 +14,7 @@ import { decompressStream, encodingOf, tooLarge } from '../http/decompression.ts
 import { admit, type Edge, type RequestContext, type Visit } from '../http/edge.ts'
 import { nothingAcceptable } from '../http/json-door.ts'
 import { isSigned, verify } from '../http/signed.ts'
+import { waitsTooLong } from '../http/turns.ts'
 import { parseJson, parseJsonExactly } from '../json.ts'
 import { ByteBuffer } from '../native/byte-buffer.ts'
 import type { RateState } from '../limits/limits.ts'
@@ -175,7 +176,7 @@ class Upload {
     while (this.waiting.size >= BATCHES_WAITING_MAX) await Promise.race(this.waiting)
     const { length } = bytes
     this.heldBytes -= length
-    const batch = this.accept(lines)
+    const batch = this.accept(lines, length)
       .catch((error) => {
         this.failure ??= { error }
         this.refused ??= reject('internal', 'something went wrong here, it is not your request')
@@ -199,9 +200,13 @@ class Upload {
     return reject('payload_too_large', `a line may have ${bodyBytesMax} bytes, line ${this.lines + 1} has more`)
   }
 
-  private async accept(lines: readonly string[]): Promise<void> {
+  private async accept(lines: readonly string[], bytes: number): Promise<void> {
     const firstIndex = this.lines
     this.lines += lines.length
+    if (!(await this.edge.turns.enter(this.context.key.tenantId, bytes))) {
+      this.refused ??= waitsTooLong()
+      return
+    }
     const good: string[] = []
     const values: unknown[] = []
     // Indexes count lines; an empty line is none, and a broken one is told at once.

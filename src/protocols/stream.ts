@@ -17,6 +17,7 @@ import { tooLarge } from '../http/decompression.ts'
 import { checkKey, type RequestContext } from '../http/edge.ts'
 import { nothingAcceptable } from '../http/json-door.ts'
 import type { Stream, Streams } from '../http/streams.ts'
+import { waitsTooLong } from '../http/turns.ts'
 import { parseJson, parseJsonExactly } from '../json.ts'
 import { isRejection, REJECTIONS, type Rejection, type RejectionCode, reject } from '../rejection.ts'
 import { eventsOf } from './events.ts'
@@ -160,6 +161,7 @@ export class EventStream implements Stream {
     const bytesMax = key.bodyBytesMax ?? edge.limits.bodyBytesMax
     if (bytes > bytesMax) return this.refuse(seq, tooLarge(bytesMax, bytes))
     if (!isHeld) return this.refuse(seq, reject('overloaded', 'too many messages at once'))
+    if (!(await edge.turns.enter(key.tenantId, bytes))) return this.refuse(seq, waitsTooLong())
     const values = valuesOf(parsed.value)
     if (isRejection(values)) return this.refuse(seq, values)
     const batchEventsMax = key.batchEventsMax ?? edge.limits.batchEventsMax

@@ -1,0 +1,47 @@
+import { expect, test } from 'bun:test'
+import { Turns } from '../../src/http/turns.ts'
+
+const KiB = 1024
+
+const nextLook = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+test('a tenant that is alone never waits', () => {
+  const turns = new Turns(KiB)
+  for (let n = 0; n < 1000; n++) expect(turns.enter('one', 1024 * KiB)).toBe(true)
+})
+
+test('a tenant that brings more than its share waits in its own line, in the order it came; others go on at once', async () => {
+  const turns = new Turns(100 * 1024 * KiB)
+  expect(turns.enter('quiet', 1)).toBe(true)
+  const begun: number[] = []
+  const entered = Array.from({ length: 10 }, (_, n) => {
+    const turn = turns.enter('loud', 64 * KiB)
+    return turn === true ? begun.push(n) : (turn as Promise<boolean>).then((mayGoOn) => mayGoOn && begun.push(n))
+  })
+  expect(begun).toEqual([0, 1])
+  expect(turns.enter('quiet', 1)).toBe(true)
+  await nextLook()
+  await nextLook()
+  expect(begun.length).toBeLessThan(10)
+  expect(turns.enter('quiet', 1)).toBe(true)
+  await Promise.all(entered)
+  expect(begun).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  await nextLook()
+  expect(turns.enter('loud', 1)).toBe(true)
+})
+
+test('a body that is larger than a share has a turn of its own', async () => {
+  const turns = new Turns(100 * 1024 * KiB)
+  expect(turns.enter('quiet', 1)).toBe(true)
+  expect(turns.enter('loud', 1024 * KiB)).toBe(true)
+  expect(await turns.enter('loud', 1024 * KiB)).toBe(true)
+})
+
+test('a tenant whose line is full is refused, and no other', () => {
+  const turns = new Turns(200 * KiB)
+  expect(turns.enter('quiet', 1)).toBe(true)
+  expect(turns.enter('loud', 128 * KiB)).toBe(true)
+  expect(turns.enter('loud', 128 * KiB)).toBeInstanceOf(Promise)
+  expect(turns.enter('loud', 128 * KiB)).toBe(false)
+  expect(turns.enter('quiet', 1)).toBe(true)
+})
