@@ -12,6 +12,8 @@ export interface Side {
 export interface Alternated {
   readonly rows: readonly Row[]
   readonly notes: readonly string[]
+  /** Each round by itself, in the order in which they ran. */
+  readonly series: readonly object[]
   /** A row called `label`: rates and CPU an event of one side, divided by those of another. Both are named by their labels. */
   ratio(label: string, side: string, base: string): Row
 }
@@ -20,11 +22,13 @@ export interface Alternated {
 export async function alternate(bench: Bench, sides: readonly Side[], rounds: number): Promise<Alternated> {
   const found = new Map<string, Figures[]>(sides.map(({ label }) => [label, []]))
   const notes: string[] = []
+  const series: object[] = []
   for (let round = 1; round <= rounds; round++) {
     for (const side of sides) {
       bench.say(rounds === 1 ? side.label : `${side.label} (${round} of ${rounds})`)
       const measured = await side.measure()
       found.get(side.label)?.push(measured.figures)
+      series.push({ label: side.label, round, ...measured.figures })
       notes.push(...measured.notes.map((note) => `${side.label}: ${note}`))
     }
   }
@@ -33,6 +37,7 @@ export async function alternate(bench: Bench, sides: readonly Side[], rounds: nu
   return {
     rows,
     notes: [...new Set(notes)],
+    series,
     ratio(label, side, base) {
       const [upper, lower] = [figuresOf(side), figuresOf(base)]
       const quotient = (name: keyof Figures) => (upper[name] ?? 0) / (lower[name] ?? 0)

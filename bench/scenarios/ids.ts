@@ -1,7 +1,7 @@
 import { type Alternated, alternate, type Side } from '../measure/alternate.ts'
 import { verifyIds } from '../measure/counts.ts'
 import { measureLoad, warmUp } from '../measure/load.ts'
-import type { Bench, Row, Scenario } from '../scenario.ts'
+import type { Bench, Row, Scenario, ScenarioResult } from '../scenario.ts'
 import { type Penstock, provisionKeys, startPenstock } from '../system/penstock.ts'
 import { BATCHES, SINGLES, writeEventRequests } from '../workload/penstock-requests.ts'
 import { BATCH_CONNECTIONS, BATCH_EVENTS } from './batch.ts'
@@ -39,16 +39,16 @@ export const ids: Scenario = {
     const found = bench.isShort ? await copiesOnly(bench, guarded) : await compareAll(bench, guarded)
     await verifyIds(guarded.penstock.clickhouse)
     const { duplicates } = (await guarded.penstock.stats()).events
-    return { rows: found.rows, notes: [...found.notes, `${duplicates} copies were found, and none is stored`] }
+    return { ...found, notes: [...(found.notes ?? []), `${duplicates} copies were found, and none is stored`] }
   },
 }
 
-async function copiesOnly(bench: Bench, guarded: Collector): Promise<Pick<Alternated, 'rows' | 'notes'>> {
+async function copiesOnly(bench: Bench, guarded: Collector): Promise<ScenarioResult> {
   const few = { ...MANY, requests: BATCHES / 8 }
   return alternate(bench, [await sideOf(bench, TWICE, guarded, few, { hasIds: true, hasCopies: true })], 1)
 }
 
-async function compareAll(bench: Bench, guarded: Collector): Promise<Pick<Alternated, 'rows' | 'notes'>> {
+async function compareAll(bench: Bench, guarded: Collector): Promise<ScenarioResult> {
   const bare = await startCollector(bench, 'unlimited', { DEDUPE_WINDOW_MS: '0' })
   const withIds = { hasIds: true }
   const many = await alternate(
@@ -76,7 +76,8 @@ async function compareAll(bench: Bench, guarded: Collector): Promise<Pick<Altern
     ...one.rows,
     ratio(one, ONE, GUARDED, BARE),
   ]
-  return { rows, notes: [...many.notes, ...one.notes, costOfCopy(many.rows)] }
+  const notes = [...many.notes, ...one.notes, costOfCopy(many.rows)]
+  return { rows, notes, series: [...many.series, ...one.series] }
 }
 
 /** Of the events in the last row half are copies, but for the first few; the row before has none. */

@@ -33,6 +33,7 @@ export const shared: Scenario = {
     const collectors = [await start(bench, 'memory', undefined), await start(bench, 'Redis', redis)]
     const rows: Row[] = []
     const notes: string[] = []
+    const series: object[] = []
     for (const size of SIZES) {
       const full = await run(bench, collectors, size, 'full')
       const slowest = Math.min(...full.rows.map(({ figures }) => figures.requestsPerSecond ?? 0))
@@ -43,13 +44,14 @@ export const shared: Scenario = {
       rows.push(...full.rows, ...paced.rows)
       rows.push({ ...ratio, figures: { ...ratio.figures, p99AddedMs: after - before } })
       notes.push(...full.notes, ...paced.notes)
+      series.push(...full.series, ...paced.series)
     }
     for (const { penstock } of collectors) await verifyIds(penstock.clickhouse)
     const said = [
       await questions(collectors),
       `Redis holds ${Math.round(memory(redis.pid).rssBytes / MiB)} MiB at the end`,
     ]
-    return { rows, notes: [...said, ...notes] }
+    return { rows, notes: [...said, ...notes], series }
   },
 }
 

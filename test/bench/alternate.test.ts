@@ -25,12 +25,17 @@ test('sides take turns; a row is the mean of its rounds, a peak the highest, a r
     { endToEndEventsPerSecond: 250, penstockCpuUs: 1 },
     { endToEndEventsPerSecond: 250, penstockCpuUs: 2 },
   ]
-  const { rows, notes, ratio } = await alternate(BENCH, [side('slow', slow, order), side('fast', fast, order)], 2)
+  const { rows, notes, series, ratio } = await alternate(
+    BENCH,
+    [side('slow', slow, order), side('fast', fast, order)],
+    2,
+  )
   expect(order).toEqual(['slow', 'fast', 'slow', 'fast'])
   expect(rows).toEqual([
     { label: 'slow', figures: { endToEndEventsPerSecond: 200, peakRssMiB: 180, penstockCpuUs: 3 } },
     { label: 'fast', figures: { endToEndEventsPerSecond: 250, penstockCpuUs: 1.5 } },
   ])
+  expect(series[2]).toEqual({ label: 'slow', round: 2, ...slow[1] })
   expect(notes).toEqual(['slow: slow', 'fast: slow'])
   expect(ratio('× fast', 'fast', 'slow')).toMatchObject({
     label: '× fast',
