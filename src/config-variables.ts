@@ -146,7 +146,7 @@ export const VARIABLES = Type.Object({
     description: 'Milliseconds for which an event id is remembered, so that a copy is not stored; 0 remembers none.',
   }),
   DEDUPE_IDS_MAX: integer(1000, 1_000_000_000, {
-    default: 2_000_000,
+    default: 1_000_000,
     description: 'Event ids remembered at most, at 24 bytes each; at least the newest half of them is kept.',
   }),
   REDIS_URL: Type.Optional(
@@ -163,7 +163,8 @@ export const VARIABLES = Type.Object({
   ),
   WORKERS: integer(1, 256, {
     default: 1,
-    description: 'Collector processes on the one port, each with a log and all limits for itself; more than one want REDIS_URL.',
+    description:
+      'Collector processes on the one port, each with a log and all limits for itself; more than one want REDIS_URL.',
   }),
   KEY_CACHE_LIFETIME_MS: integer(0, 3_600_000, {
     default: 30_000,
