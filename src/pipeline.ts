@@ -1,5 +1,5 @@
 /** The life of an event, from a checked key to durable on disk. Every protocol ends here. */
-import type { Dedupe, Reservation } from './dedupe/dedupe.ts'
+import type { Dedupe } from './dedupe/dedupe.ts'
 import { readDraft } from './draft.ts'
 import { enrich } from './enrich.ts'
 import type { Event } from './event.ts'
@@ -81,25 +81,21 @@ export class Pipeline {
       const asked = this.dedupe.reserve(waiting)
       const reservation = asked instanceof Promise ? await asked : asked
       const { fresh, duplicates, pending } = reservation
-      const outcome = fresh.length === 0 ? 'durable' : await this.append(reservation)
-      const told = reservation.settle(outcome === 'durable')
-      if (told !== undefined) await told
+      let outcome: CommitOutcome | undefined
+      try {
+        outcome = fresh.length === 0 ? 'durable' : await this.groupCommit.append(fresh, reservation.ids)
+      } finally {
+        const told = reservation.settle(outcome === 'durable') // also when it threw: nobody is to wait for ever
+        if (told !== undefined) await told
+      }
       if (outcome !== 'durable') return outcome
       this.totals.duplicates += duplicates
       if (reservation.undecided > 0) return 'undecided'
+      if (pending.length === 0) break
       await Promise.all(pending.map((copy) => copy.settled))
       waiting = pending.map((copy) => copy.event)
     }
     return 'durable'
-  }
-
-  private async append(reservation: Reservation): Promise<CommitOutcome> {
-    try {
-      return await this.groupCommit.append(reservation.fresh, reservation.ids)
-    } catch (error) {
-      await reservation.settle(false) // nobody is to wait for ever
-      throw error
-    }
   }
 }
 

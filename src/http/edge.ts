@@ -54,6 +54,8 @@ export interface Visit {
   readonly protocol: string
   readonly request: Request
   readonly requestId: string
+  /** Of the page that sent it, if one did. */
+  readonly origin: string | null
   /** Where the connection comes from. */
   readonly peerAddress: string | undefined
 }
@@ -79,33 +81,40 @@ export async function receive(
   request: Request,
   peerAddress: string | undefined,
 ): Promise<Response> {
-  const id = requestId(request.headers.get('x-request-id'))
+  const { headers } = request
+  const id = requestId(headers.get('x-request-id'))
+  const origin = headers.get('origin')
   let response: Response
   try {
-    response = await door.receive({ edge, protocol: door.name, request, requestId: id, peerAddress })
+    response = await door.receive({ edge, protocol: door.name, request, requestId: id, origin, peerAddress })
   } catch (error) {
     edge.logger.error({ err: error, requestId: id, protocol: door.name }, 'a request failed: this is a bug')
     const rejection = reject('internal', 'something went wrong here, it is not your request')
     response = refuse(rejection, id, {}, door.wordRefusal?.(rejection))
   }
   if (response.status === REJECTIONS.rate_limited.status) await edge.brake.hold()
-  const origin = request.headers.get('origin')
   if (origin !== null) allowOrigin(response.headers, origin)
   return response
 }
 
-/** Checks the key that a request presents, and whether it may do this from here. */
-export async function admit(
+/** Checks the key that a request presents, and whether it may do this from here; at once when the key is known. */
+export function admit(
   visit: Visit,
   presented: string | undefined,
   scope: Scope = 'ingest',
-): Promise<RequestContext | Rejection> {
-  const { edge, request } = visit
-  const { headers } = request
+): RequestContext | Rejection | Promise<RequestContext | Rejection> {
   if (presented === undefined)
     return reject('unauthorized', 'no API key: send it as `API-Key: <key>` or `Authorization: Bearer <key>`')
-  const found = edge.keys.authenticate(presented)
-  const key = checkKey(found instanceof Promise ? await found : found, headers.get('origin'), scope)
+  const found = visit.edge.keys.authenticate(presented)
+  return found instanceof Promise
+    ? found.then((known) => contextOf(visit, known, scope))
+    : contextOf(visit, found, scope)
+}
+
+function contextOf(visit: Visit, found: Authenticated | KeyRefusal, scope: Scope): RequestContext | Rejection {
+  const { edge, request } = visit
+  const { headers } = request
+  const key = checkKey(found, visit.origin, scope)
   if (isRejection(key)) return key
   const schemaVersion = headers.get('x-event-schema-version') ?? '1'
   if (schemaVersion.length > SCHEMA_VERSION_CHARS_MAX) return longSchemaVersion(schemaVersion)
@@ -149,6 +158,7 @@ function longSchemaVersion(given: string): Rejection {
 }
 
 function addressOf(edge: Edge, headers: Headers, peerAddress: string | undefined): Uint8Array {
-  const address = clientAddress(edge.trustProxy, peerAddress, headers.get('x-forwarded-for'))
+  const forwardedFor = edge.trustProxy === false ? null : headers.get('x-forwarded-for')
+  const address = clientAddress(edge.trustProxy, peerAddress, forwardedFor)
   return edge.anonymizeIp ? anonymize(address) : address
 }

@@ -59,7 +59,8 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   const { edge, request } = visit
   const presented = presentedKey(request.headers) ?? protocol.keyIn?.(request.url, undefined)
   const isKeyAwaited = protocol.keyIn !== undefined && (presented === undefined || protocol.isBodyKeyFirst === true)
-  const early = isKeyAwaited ? undefined : await admit(visit, presented)
+  const admitted = isKeyAwaited ? undefined : admit(visit, presented)
+  const early = admitted instanceof Promise ? await admitted : admitted
   if (isRejection(early)) return early
   const { bodyBytesMax } = protocol.limits(edge)
   // A key's own limit may be beyond what all bodies together may hold: such a body would be refused as `overloaded` for ever.
@@ -67,7 +68,10 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   const body = await readBody(request, { bytesMax, keepRaw: isSigned(request) }, edge.inFlight)
   if (isRejection(body)) return body
   try {
-    if (early !== undefined && !(await itsTurn(early, body.heldBytes))) return waitsTooLong()
+    if (early !== undefined) {
+      const isTurn = itsTurn(early, body.heldBytes)
+      if (isTurn !== true && !(await isTurn)) return waitsTooLong()
+    }
     const parsed = parseJson(body.text)
     if ('malformed' in parsed) return reject('malformed_json', parsed.malformed)
     const context = early ?? (await admitLate(visit, protocol, parsed.value, presented))
@@ -75,7 +79,8 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
     if (early === undefined && !(await itsTurn(context, body.heldBytes))) return waitsTooLong()
     const ownBytesMax = context.key.bodyBytesMax ?? bodyBytesMax
     if (body.heldBytes > ownBytesMax) return tooLarge(ownBytesMax, body.heldBytes)
-    const signature = await verify(context, request, body.raw)
+    const verified = verify(context, request, body.raw)
+    const signature = verified instanceof Promise ? await verified : verified
     if (isRejection(signature)) return signature
     const receipt = await accept(context, protocol, parsed.value, body.text)
     if (isRejection(receipt) && REJECTIONS[receipt.rejection].retryable) signature?.forget()
@@ -89,12 +94,12 @@ function itsTurn({ edge, key }: RequestContext, bytes: number): boolean | Promis
   return edge.turns.enter(key.tenantId, bytes)
 }
 
-async function admitLate(
+function admitLate(
   visit: Visit,
   protocol: JsonProtocol,
   body: unknown,
   presented: string | undefined,
-): Promise<RequestContext | Rejection> {
+): RequestContext | Rejection | Promise<RequestContext | Rejection> {
   const key = protocol.keyIn?.(visit.request.url, body) ?? presented
   if (key === undefined && protocol.keyWanted !== undefined) return reject('unauthorized', protocol.keyWanted)
   return admit(visit, key)

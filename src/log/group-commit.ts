@@ -10,6 +10,7 @@
  */
 import { EventBlock } from '../native/event-block.ts'
 import type { Event } from '../event.ts'
+import type { JsonObject } from '../native/json-column.ts'
 import type { CommitOutcome, EncodedBlock, EventLog } from './event-log.ts'
 import { IdBuffer } from './id-buffer.ts'
 
@@ -20,6 +21,8 @@ const BLOCK_ROWS_ENOUGH = 512
 
 /** How often a block is measured while it grows, in rows. */
 const CHECK_ROWS = 32
+
+const NOTHING: JsonObject = Object.freeze({})
 
 const NO_IDS: readonly number[] = []
 
@@ -62,7 +65,12 @@ class Group implements EncodedBlock {
 
   append(events: readonly Event[], ids: readonly number[], blockBytesMax: number): void {
     const before = this.rows
-    for (const event of events) this.block.append(event)
+    for (const event of events) {
+      this.block.append(event)
+      // What was parsed is not needed any more, and would be alive until the commit: the garbage collector would find it again and again.
+      event.properties = NOTHING
+      event.context = NOTHING
+    }
     this.idKeys.appendWords(ids)
     // Asking for the size takes a look at every column: not for every single event.
     if ((before % CHECK_ROWS) + events.length >= CHECK_ROWS) this.isFull = this.byteLength >= blockBytesMax

@@ -43,13 +43,15 @@ export async function openStream(
   const offered = (headers.get('sec-websocket-protocol') ?? '').split(',').map((name) => name.trim())
   const presented = presentedKey(headers) ?? keyInQuery(request.url) ?? offered.find(isKeyShaped)
   const peerAddress = server.requestIP(request)?.address
-  const context = await admit({ edge, protocol: STREAM_PROTOCOL, request, requestId: id, peerAddress }, presented)
+  const origin = headers.get('origin')
+  const visit = { edge, protocol: STREAM_PROTOCOL, request, requestId: id, origin, peerAddress }
+  const context = await admit(visit, presented)
   if (isRejection(context)) return refuse(context, id)
   const signature = await verify(context, request, NOTHING)
   if (isRejection(signature)) return refuse(signature, id)
   const chosen = offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : offered[0]
   const isOpen = server.upgrade(request, {
-    data: new EventStream(context, presented ?? '', headers.get('origin'), streams),
+    data: new EventStream(context, presented ?? '', origin, streams),
     headers: { 'x-request-id': id, ...(chosen ? { 'sec-websocket-protocol': chosen } : {}) },
   })
   return isOpen ? undefined : refuse(reject('invalid_event', `expected a WebSocket handshake at ${STREAM_PATH}`), id)

@@ -6,7 +6,8 @@
  * Errors of ioredis carry the command with its arguments, a password among them: only their message is ever handed on.
  */
 import assert from 'node:assert/strict'
-import { Redis as Client } from 'ioredis'
+import { createRequire } from 'node:module'
+import type { Redis as Client } from 'ioredis'
 import { reasonOf } from '../problem.ts'
 import { waitPatiently } from './patience.ts'
 
@@ -130,7 +131,9 @@ export class Connection {
 
   #newClient(): Client {
     assert(this.#client === undefined)
-    const client = new Client(this.#options.url, {
+    // Loaded only here: a collector without Redis need not hold it in memory.
+    const { Redis }: typeof import('ioredis') = createRequire(import.meta.url)('ioredis')
+    const client = new Redis(this.#options.url, {
       lazyConnect: true,
       retryStrategy: null,
       enableOfflineQueue: false,
