@@ -44,7 +44,7 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
     .use(frontDoors(edge))
     .get(STREAM_PATH, ({ request, server }) => server && openStream(edge, streams, request, server), { parse: 'none' })
     .onError(({ code, error, request, path }) => {
-      const id = requestId(request.headers.get('x-request-id'))
+      const id = requestId(request.headers)
       // Not by way of `new URL`: with some Host headers the request's URL is none.
       if (code === 'NOT_FOUND') return refuse(reject('not_found', `there is nothing at ${path}`), id)
       edge.logger.error({ err: error, requestId: id }, 'a request failed: this is a bug')
@@ -91,5 +91,5 @@ function frontDoors(edge: Edge) {
 function otherMethod(request: Request, allow: string): Response {
   if (request.method === 'OPTIONS') return preflight(request, allow)
   const message = `${request.method} is not for this path, but ${allow}`
-  return refuse(reject('method_not_allowed', message), requestId(request.headers.get('x-request-id')), { allow })
+  return refuse(reject('method_not_allowed', message), requestId(request.headers), { allow })
 }

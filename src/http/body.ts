@@ -32,14 +32,15 @@ const ROOM_AHEAD_BYTES_MAX = 4 * 1024
 
 /** Reads a body to its end; what is wrong with it comes back as a rejection. */
 export function readBody(request: Request, options: BodyOptions, inFlight: InFlightBytes): Promise<Body | Rejection> {
-  const { bytesMax } = options
+  // A key's own limit may be beyond what all bodies together may hold: such a body would be refused as `overloaded` for ever.
+  const bytesMax = Math.min(options.bytesMax, inFlight.bytesMax)
   const { headers } = request
   const encoding = headers.get('content-encoding')
   const length = headers.get('content-length')
   const lengthBytes = length === null ? Number.POSITIVE_INFINITY : Number(length)
   if (encoding === null && lengthBytes <= WHOLE_BYTES_MAX && !options.keepRaw)
     return readText(request, lengthBytes, bytesMax, inFlight)
-  return readEncoded(request, encodingOf(encoding), lengthBytes, options, inFlight)
+  return readEncoded(request, encodingOf(encoding), lengthBytes, { ...options, bytesMax }, inFlight)
 }
 
 /** The usual body, plain and not large. Bun decodes it three times as fast as a body read as bytes. */

@@ -23,7 +23,7 @@ export function allowOrigin(headers: Headers, origin: string): void {
 /** The answer to `OPTIONS`. */
 export function preflight(request: Request, methods: string): Response {
   const { headers } = request
-  const id = requestId(headers.get('x-request-id'))
+  const id = requestId(headers)
   const response = new Response(null, { status: 204, headers: { allow: methods, 'x-request-id': id } })
   const origin = headers.get('origin')
   if (origin === null) return response

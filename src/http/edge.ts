@@ -82,7 +82,7 @@ export async function receive(
   peerAddress: string | undefined,
 ): Promise<Response> {
   const { headers } = request
-  const id = requestId(headers.get('x-request-id'))
+  const id = requestId(headers)
   const origin = headers.get('origin')
   let response: Response
   try {

@@ -63,8 +63,7 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   const early = admitted instanceof Promise ? await admitted : admitted
   if (isRejection(early)) return early
   const { bodyBytesMax } = protocol.limits(edge)
-  // A key's own limit may be beyond what all bodies together may hold: such a body would be refused as `overloaded` for ever.
-  const bytesMax = Math.min(early?.key.bodyBytesMax ?? bodyBytesMax, edge.inFlight.bytesMax)
+  const bytesMax = early?.key.bodyBytesMax ?? bodyBytesMax
   const body = await readBody(request, { bytesMax, keepRaw: isSigned(request) }, edge.inFlight)
   if (isRejection(body)) return body
   try {

@@ -6,8 +6,9 @@ const POOL = 512
 const random = new BigUint64Array(POOL)
 let used = POOL
 
-/** @param given the client's `X-Request-Id`, if any */
-export function requestId(given: string | null): string {
+/** Of the request with these headers: the client's `X-Request-Id`, or a new one. */
+export function requestId(headers: Headers): string {
+  const given = headers.get('x-request-id')
   if (given !== null && SANE.test(given)) return given
   if (used === POOL) {
     crypto.getRandomValues(random)

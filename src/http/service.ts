@@ -55,5 +55,5 @@ export function serviceRoutes(service: Service) {
 }
 
 function idOf(request: Request): string {
-  return requestId(request.headers.get('x-request-id'))
+  return requestId(request.headers)
 }

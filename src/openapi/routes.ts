@@ -57,6 +57,6 @@ function answer(
   type: string,
   more: Readonly<Record<string, string>> = {},
 ): Response {
-  const id = requestId(headers.get('x-request-id'))
+  const id = requestId(headers)
   return new Response(body, { headers: { 'content-type': type, 'x-request-id': id, ...more } })
 }

@@ -2,7 +2,6 @@
 import type { Door } from '../http/edge.ts'
 import { SERVICE_ROUTES } from '../http/service-routes.ts'
 import type { Route } from '../openapi/document.ts'
-import type { Operation } from '../openapi/operation.ts'
 import { EVENTS_DOOR, EVENTS_OPERATION } from './events.ts'
 import { STREAM_OPERATION, STREAM_PATH } from './stream-handshake.ts'
 import { EVENTS_API_DOOR, EVENTS_API_OPERATION } from './events-api.ts'
@@ -11,13 +10,9 @@ import { SEGMENT_DOORS } from './segment.ts'
 import { TRACK_DOOR } from './track.ts'
 import { TRACK_OPERATION } from './track-schema.ts'
 
-export interface FrontDoor {
-  readonly method: 'GET' | 'POST'
-  /** As Elysia writes paths: `/users/:userId/journey`. */
-  readonly path: string
+/** Where a front door is, what the documentation says of it, and what is behind it. */
+export interface FrontDoor extends Route {
   readonly door: Door
-  /** What the documentation says of it. */
-  readonly operation?: Operation
 }
 
 export const FRONT_DOORS: readonly FrontDoor[] = [
@@ -30,9 +25,7 @@ export const FRONT_DOORS: readonly FrontDoor[] = [
 
 /** What the documentation is made of: the front doors, the stream and what the service says of itself. */
 export const DOCUMENTED_ROUTES: readonly Route[] = [
-  ...FRONT_DOORS.flatMap(({ method, path, operation }) =>
-    operation === undefined ? [] : [{ method, path, operation }],
-  ),
+  ...FRONT_DOORS,
   { method: 'GET', path: STREAM_PATH, operation: STREAM_OPERATION },
   ...SERVICE_ROUTES,
 ]

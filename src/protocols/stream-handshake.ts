@@ -39,7 +39,7 @@ export async function openStream(
   server: Server<unknown>,
 ): Promise<Response | undefined> {
   const { headers } = request
-  const id = requestId(headers.get('x-request-id'))
+  const id = requestId(headers)
   const offered = (headers.get('sec-websocket-protocol') ?? '').split(',').map((name) => name.trim())
   const presented = presentedKey(headers) ?? keyInQuery(request.url) ?? offered.find(isKeyShaped)
   const peerAddress = server.requestIP(request)?.address
