@@ -1,3 +1,4 @@
+import { expect } from 'bun:test'
 import { join } from 'node:path'
 
 /** What a run of the command line left behind. */
@@ -10,7 +11,10 @@ export interface CliResult {
 const MAIN = join(import.meta.dir, '../../src/main.ts')
 
 /** Runs the real command line as a process of its own, with this environment and nothing else. */
-export async function runCli(args: readonly string[], environment: Record<string, string>): Promise<CliResult> {
+export async function runCli(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): Promise<CliResult> {
   const child = Bun.spawn([process.execPath, '--no-env-file', MAIN, ...args], {
     env: environment,
     stdout: 'pipe',
@@ -22,4 +26,11 @@ export async function runCli(args: readonly string[], environment: Record<string
     child.exited,
   ])
   return { exitCode, stdout, stderr }
+}
+
+/** Runs a command with `--json` that has to succeed without a word on stderr; gives what it printed. */
+export async function runJson(environment: Readonly<Record<string, string>>, ...args: string[]) {
+  const { exitCode, stdout, stderr } = await runCli([...args, '--json'], environment)
+  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+  return JSON.parse(stdout)
 }

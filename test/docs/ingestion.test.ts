@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DOCUMENTED_ROUTES } from '../../src/protocols/front-doors.ts'
 import { REJECTIONS, type RejectionCode } from '../../src/rejection.ts'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector } from '../support/collector.ts'
 
 setDefaultTimeout(60_000)
@@ -43,11 +43,7 @@ describe('the examples', () => {
     collector.home.remove()
   })
 
-  async function cli(...args: string[]) {
-    const { exitCode, stdout, stderr } = await runCli([...args, '--json'], { ...collector.home.env })
-    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-    return JSON.parse(stdout)
-  }
+  const cli = (...args: string[]) => runJson(collector.home.env, ...args)
 
   const examples = [...text.matchAll(/^```(sh|js)\n([\s\S]*?)^```\n\n```json\n([\s\S]*?)^```/gm)].map(
     ([, language, code, answer]) => ({ language, code: code ?? '', answer: answer ?? '' }),

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { startBrowser, type TestBrowser } from '../support/chromium.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 
@@ -82,9 +82,7 @@ afterAll(async () => {
 
 async function makeKey(origins: string): Promise<string> {
   const names = ['--tenant', 'default', '--workspace', 'default', '--kind', 'public', '--origins', origins]
-  const { exitCode, stdout, stderr } = await runCli(['keys', 'create', ...names, '--json'], { ...collector.home.env })
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return JSON.parse(stdout).key
+  return (await runJson(collector.home.env, 'keys', 'create', ...names)).key
 }
 
 async function open(path = '/'): Promise<Page> {

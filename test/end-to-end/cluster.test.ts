@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { createHmac } from 'node:crypto'
 import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { runCli } from '../cli/run-cli.ts'
+import { runCli, runJson } from '../cli/run-cli.ts'
 import { accountFor } from '../support/accounting.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { type Collector, type CollectorHome, newHome, startCollector, waitUntil } from '../support/collector.ts'
@@ -73,9 +73,9 @@ function allHaveRedis(): Promise<void> {
   return waitUntil('all collectors hear each other', () => listening() === String(COLLECTORS))
 }
 
-async function createKey(...options: string[]): Promise<{ id: string; key: string }> {
-  const words = ['keys', 'create', '--tenant', 'default', '--workspace', 'default', ...options, '--json']
-  return JSON.parse((await runCli(words, one().home.env)).stdout)
+function createKey(...options: string[]): Promise<{ id: string; key: string }> {
+  const words = ['keys', 'create', '--tenant', 'default', '--workspace', 'default', ...options]
+  return runJson(one().home.env, ...words)
 }
 
 /** One request, by a connection of its own. */

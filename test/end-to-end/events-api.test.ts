@@ -1,6 +1,6 @@
 /** The wire contract of `POST /events`: what is answered, and what is then in ClickHouse. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector } from '../support/collector.ts'
 
 setDefaultTimeout(60_000)
@@ -179,11 +179,7 @@ test('an empty array is 400', async () => {
 })
 
 test('a workspace has its own types, or takes any', async () => {
-  const cli = async (...args: string[]) => {
-    const { exitCode, stdout, stderr } = await runCli([...args, '--json'], { ...collector.home.env })
-    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-    return JSON.parse(stdout)
-  }
+  const cli = (...args: string[]) => runJson(collector.home.env, ...args)
   const keyOf = async (workspace: string, ...more: string[]) => {
     const made = await cli('provision', '--tenant', 'types', '--workspace', workspace, ...more)
     return made.secret_key as string

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { freePort } from '../../src/sink/engine-setup.ts'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { type Collector, newHome, startCollector } from '../support/collector.ts'
 import { openConnection } from '../support/raw-http.ts'
 
@@ -32,11 +32,7 @@ interface Journey {
 
 const newUser = () => `user ${crypto.randomUUID()}`
 
-async function cli(...args: string[]) {
-  const { exitCode, stdout, stderr } = await runCli([...args, '--json'], { ...collector.home.env })
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return JSON.parse(stdout)
-}
+const cli = (...args: string[]) => runJson(collector.home.env, ...args)
 
 /** Events of a user, an hour apart from `T0` on, and waits until they are in ClickHouse. */
 async function sendEvents(userId: string, count: number, key = collector.key): Promise<void> {

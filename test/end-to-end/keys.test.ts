@@ -1,6 +1,6 @@
 /** Who may send: keys as they are presented, and as the command line changes them beside the running collector. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft } from '../support/event-drafts.ts'
 
@@ -20,11 +20,7 @@ afterAll(async () => {
 const BODY = JSON.stringify({ events: [makeDraft()] })
 
 /** The command line, on the running collector's data. */
-async function cli(...args: string[]) {
-  const { exitCode, stdout, stderr } = await runCli([...args, '--json'], { ...collector.home.env })
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return JSON.parse(stdout)
-}
+const cli = (...args: string[]) => runJson(collector.home.env, ...args)
 
 /** Sends an event with these headers alone; gives status and error code. */
 async function send(headers: Record<string, string>): Promise<[number, string?]> {

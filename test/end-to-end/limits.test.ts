@@ -3,7 +3,7 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { newHomeWithoutEngine } from '../support/engine.ts'
 import { makeDraft } from '../support/event-drafts.ts'
@@ -36,9 +36,8 @@ async function start(env: Record<string, string> = {}): Promise<Collector> {
 }
 
 async function createKey({ home }: Collector, ...options: string[]): Promise<string> {
-  const words = ['keys', 'create', '--tenant', 'default', '--workspace', 'default', ...options, '--json']
-  const { stdout } = await runCli(words, home.env)
-  return JSON.parse(stdout).key
+  const words = ['keys', 'create', '--tenant', 'default', '--workspace', 'default', ...options]
+  return (await runJson(home.env, ...words)).key
 }
 
 /** Sends so many events in one request. Every request has a connection of its own, so that each worker gets some. */

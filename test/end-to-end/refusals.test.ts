@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { createHmac } from 'node:crypto'
 import zlib from 'node:zlib'
 import { freePort } from '../../src/sink/engine-setup.ts'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { type Collector, newHome, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft } from '../support/event-drafts.ts'
 import { LIMITS, PROTOCOLS, type Protocol } from '../support/protocols.ts'
@@ -31,11 +31,7 @@ afterAll(async () => {
 })
 
 /** The command line, on the running collector's data. */
-async function cli(...args: string[]) {
-  const { exitCode, stdout, stderr } = await runCli([...args, '--json'], { ...collector.home.env })
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return JSON.parse(stdout)
-}
+const cli = (...args: string[]) => runJson(collector.home.env, ...args)
 
 /** A key for web pages, without a rate limit, and what a test changes in it. */
 function makeKey(...more: string[]): Promise<{ key: string; id: string }> {
@@ -298,13 +294,12 @@ test('while the log is full every protocol is 503 in its own words, and so is th
   const env = { SEGMENT_BYTES: '64KiB', RING_BYTES: '128KiB', WAL_MAX_BYTES: '128KiB' }
   const home = newHome({ CLICKHOUSE_URL: `http://127.0.0.1:${freePort()}`, ...env })
   const full = await startCollector({ home, untilFlowing: false })
-  const workspace = ['--tenant', 'default', '--workspace', 'default', '--kind', 'public', '--json']
-  const { stdout } = await runCli(['keys', 'create', ...workspace], { ...home.env })
+  const workspace = ['--tenant', 'default', '--workspace', 'default', '--kind', 'public']
+  const { key: ours } = await runJson(home.env, 'keys', 'create', ...workspace)
   await waitUntil('the log is full', async () => {
     const properties = { text: crypto.getRandomValues(Buffer.alloc(5_000)).toString('hex') }
     return (await full.postEvents([1, 2, 3, 4, 5].map(() => makeDraft({ properties })))).status === 503
   })
-  const { key: ours } = JSON.parse(stdout)
   for (const protocol of PROTOCOLS) {
     const { body, headers } = protocol.request(ours, [protocol.event(crypto.randomUUID())])
     // A small event may still find room.

@@ -1,7 +1,7 @@
 /** Segment's HTTP API: limits on bodies, batches, calls and rates; what just fits, and what just does not. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import zlib from 'node:zlib'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector } from '../support/collector.ts'
 import { answerTo, sendText as sendTo } from '../support/segment-answers.ts'
 
@@ -95,9 +95,8 @@ test('the context of a batch may not become more than four times the body’s li
 })
 
 test('a key over its rate is told 429 and when to come again, which the libraries do', async () => {
-  const workspace = ['--tenant', 'acme', '--workspace', 'web', '--tier', 'free', '--json']
-  const { stdout } = await runCli(['provision', ...workspace], { ...collector.home.env })
-  const { secret_key: key } = JSON.parse(stdout)
+  const workspace = ['--tenant', 'acme', '--workspace', 'web', '--tier', 'free']
+  const { secret_key: key } = await runJson(collector.home.env, 'provision', ...workspace)
   const body = JSON.stringify({
     batch: Array.from({ length: 50 }, () => ({ type: 'page', userId: 'u' })),
     writeKey: key,

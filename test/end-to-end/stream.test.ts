@@ -1,7 +1,7 @@
 /** `WS /v1/stream`: acknowledged when durable, slowed down when too much comes, checked like every other door. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
 import { StreamClient } from '../support/stream-client.ts'
@@ -199,8 +199,4 @@ const HANDSHAKE = {
   'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
 }
 
-async function cli(...args: string[]) {
-  const { exitCode, stdout, stderr } = await runCli([...args, '--json'], { ...collector.home.env })
-  expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
-  return JSON.parse(stdout)
-}
+const cli = (...args: string[]) => runJson(collector.home.env, ...args)

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { runCli } from '../cli/run-cli.ts'
+import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector } from '../support/collector.ts'
 
 setDefaultTimeout(60_000)
@@ -245,8 +245,7 @@ describe('the key', () => {
 
   test('it says whose the events are, and nothing else does', async () => {
     const workspace = ['--tenant', 'other', '--workspace', 'site']
-    const made = await runCli(['provision', ...workspace, '--json'], { ...collector.home.env })
-    const { public_key } = JSON.parse(made.stdout)
+    const { public_key } = await runJson(collector.home.env, 'provision', ...workspace)
     const sessionId = newSession()
     const body = { ...item(sessionId), siteId: public_key, tenant_id: 'default', workspaceId: 'default' }
     expect(await track(body)).toEqual(DONE)
@@ -370,8 +369,7 @@ describe('browsers', () => {
   test('a key with origins is for their pages only, and others can read that they are refused', async () => {
     const workspace = ['--tenant', 'default', '--workspace', 'default', '--kind', 'public']
     const origins = ['--origins', 'https://shop.example,https://*.shop.example']
-    const made = await runCli(['keys', 'create', ...workspace, ...origins, '--json'], { ...collector.home.env })
-    const { key } = JSON.parse(made.stdout)
+    const { key } = await runJson(collector.home.env, 'keys', 'create', ...workspace, ...origins)
     const send = async (origin: string | undefined) => {
       const headers = origin === undefined ? {} : { origin }
       const body = JSON.stringify({ siteId: key, sessionId: newSession(), event: pageview() })
