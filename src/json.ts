@@ -113,3 +113,8 @@ function describe(text: string, error: unknown): string {
   const column = position - before.lastIndexOf('\n')
   return `${message} at position ${position} (line ${line}, column ${column})`
 }
+
+/** Whether a parsed value is an object: neither an array nor null. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -3,6 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { DraftSchema } from '../draft.ts'
 import type { Door } from '../http/edge.ts'
 import { type JsonProtocol, jsonDoor } from '../http/json-door.ts'
+import { isObject } from '../json.ts'
 import { INGEST_REFUSALS, type Operation } from '../openapi/operation.ts'
 import { reject } from '../rejection.ts'
 import { receiveNdjson } from './events-ndjson.ts'
@@ -66,6 +67,6 @@ that was sent before counts as accepted and is not stored again. As NDJSON, one 
 
 /** The array `events` of a body, if it has one. */
 export function eventsOf(value: unknown): readonly unknown[] | undefined {
-  const events = typeof value === 'object' && value !== null && 'events' in value ? value.events : undefined
+  const events = isObject(value) ? value.events : undefined
   return Array.isArray(events) ? events : undefined
 }

@@ -4,6 +4,7 @@
  */
 import type { Event } from '../event.ts'
 import { type RequestFacts, setAddress } from '../event-reading.ts'
+import { isObject } from '../json.ts'
 import { JSON_LIMITS } from '../native/json-shape.ts'
 
 type Dictionary = Record<string, unknown>
@@ -12,10 +13,6 @@ type Addressing = Pick<RequestFacts, 'anonymizeIp'>
 /** Characters of a session's id and of a locale. */
 const SESSION_CHARS_MAX = 256
 const LOCALE_CHARS_MAX = 64
-
-export function isDictionary(value: unknown): value is Dictionary {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 /** A new object without a prototype: a client's keys, `__proto__` too, are keys like any other. */
 function newDictionary(): Dictionary {
@@ -32,7 +29,7 @@ export function mergeContext(ofBatch: Dictionary, ofCall: Dictionary, depth = 1)
   for (const key in ofCall) {
     const own = ofCall[key]
     const common = merged[key]
-    const isBoth = isDictionary(own) && isDictionary(common) && depth < JSON_LIMITS.depthMax
+    const isBoth = isObject(own) && isObject(common) && depth < JSON_LIMITS.depthMax
     merged[key] = isBoth ? mergeContext(common, own, depth + 1) : own
   }
   return merged
@@ -46,7 +43,7 @@ export function takeContext(event: Event, context: Dictionary, facts: Addressing
     if (!takeField(event, key, value, facts)) rest[key] = value
   }
   const { page } = rest
-  if (isDictionary(page)) {
+  if (isObject(page)) {
     const others = takePage(event, page)
     if (others === undefined) delete rest.page
     else rest.page = others

@@ -11,8 +11,9 @@ import {
   setEventId,
   setOccurredAt,
 } from '../event-reading.ts'
+import { isObject } from '../json.ts'
 import { parseTimestamp } from '../timestamp.ts'
-import { describePage, isDictionary, mergeContext, takeContext } from './segment-context.ts'
+import { describePage, mergeContext, takeContext } from './segment-context.ts'
 import { type Call, CALL_SCHEMAS, type CallType, ID_FIELDS } from './segment-schema.ts'
 import { occurredAt } from './segment-time.ts'
 
@@ -55,7 +56,7 @@ export function readCall(
   facts: RequestFacts,
   findings: Findings,
 ): Event | undefined {
-  if (!isDictionary(value)) return findings.refuse(index, '', expected('an object', value))
+  if (!isObject(value)) return findings.refuse(index, '', expected('an object', value))
   tidy(value, findings)
   const check = CHECKS[type]
   if (!check.Check(value)) return refuseShape(check, value, index, findings)
@@ -141,7 +142,7 @@ function propertiesOf(type: CallType, call: Call, context: Record<string, unknow
 /** RudderStack's libraries send traits in the context, the one for Node there too: they are moved, not kept twice. */
 function traitsOf(call: Call, context: Record<string, unknown>): Record<string, unknown> {
   const { traits } = context
-  if (!isDictionary(traits)) return call.traits ?? {}
+  if (!isObject(traits)) return call.traits ?? {}
   delete context.traits
   return { ...traits, ...call.traits }
 }

@@ -17,10 +17,10 @@ import { type JsonProtocol, jsonDoor } from '../http/json-door.ts'
 import { tooLarge } from '../http/decompression.ts'
 import type { Event } from '../event.ts'
 import { expected, type Findings, type RequestFacts } from '../event-reading.ts'
+import { isObject } from '../json.ts'
 import type { Operation } from '../openapi/operation.ts'
 import { type Rejection, reject } from '../rejection.ts'
 import { receiptBody } from './receipt-body.ts'
-import { isDictionary } from './segment-context.ts'
 import { type BatchFacts, readCall } from './segment-event.ts'
 import { BATCH_OPERATION, callOperation } from './segment-operations.ts'
 import { CALL_TYPES, type CallType } from './segment-schema.ts'
@@ -49,7 +49,7 @@ const COMMON = {
   limits: (edge: Edge) => edge.limits.segmentApi,
   keyWanted: 'no write key: send it as the user name of Basic authentication, or as `writeKey`',
   keyIn: (_url: string, body: unknown) =>
-    isDictionary(body) && typeof body.writeKey === 'string' && body.writeKey !== '' ? body.writeKey : undefined,
+    isObject(body) && typeof body.writeKey === 'string' && body.writeKey !== '' ? body.writeKey : undefined,
   /** The libraries look at the status alone; what was refused beside accepted calls is told to people. */
   acknowledge: (receipt) => ({
     status: 200,
@@ -78,10 +78,10 @@ function callDoor(type: CallType): Door {
 const BATCH_DOOR = jsonDoor({
   ...COMMON,
   open(body, context, text) {
-    const calls = isDictionary(body) ? body.batch : undefined
-    if (!isDictionary(body) || !Array.isArray(calls) || calls.length === 0) return noBatch(calls)
+    const calls = isObject(body) ? body.batch : undefined
+    if (!isObject(body) || !Array.isArray(calls) || calls.length === 0) return noBatch(calls)
     const shared = body.context ?? undefined
-    if (shared !== undefined && !isDictionary(shared)) return badContext(shared)
+    if (shared !== undefined && !isObject(shared)) return badContext(shared)
     const bodyBytesMax = context.key.bodyBytesMax ?? context.edge.limits.segmentApi.bodyBytesMax
     const expandedBytes = shared === undefined ? 0 : jsonBytes(shared) * calls.length
     if (expandedBytes > EXPANSION_MAX * bodyBytesMax) return tooLarge(EXPANSION_MAX * bodyBytesMax, expandedBytes)
@@ -108,12 +108,12 @@ function limitOf({ edge }: RequestContext, text: string): number | undefined {
 }
 
 function typeIn(call: unknown): CallType | undefined {
-  const type = isDictionary(call) ? call.type : undefined
+  const type = isObject(call) ? call.type : undefined
   return CALL_TYPES.find((one) => one === type)
 }
 
 function noType(call: unknown): [path: string, message: string] {
-  if (!isDictionary(call)) return ['', expected('an object', call)]
+  if (!isObject(call)) return ['', expected('an object', call)]
   return ['type', expected(`one of ${CALL_TYPES.join(', ')}`, call.type)]
 }
 

@@ -18,7 +18,7 @@ import { checkKey, type RequestContext } from '../http/edge.ts'
 import { nothingAcceptable } from '../http/json-door.ts'
 import type { Stream, Streams } from '../http/streams.ts'
 import { waitsTooLong } from '../http/turns.ts'
-import { parseJson, parseJsonExactly } from '../json.ts'
+import { isObject, parseJson, parseJsonExactly } from '../json.ts'
 import { isRejection, REJECTIONS, type Rejection, type RejectionCode, reject } from '../rejection.ts'
 import { eventsOf } from './events.ts'
 import { receiptBody } from './receipt-body.ts'
@@ -217,7 +217,7 @@ export class EventStream implements Stream {
 }
 
 function sequenceOf(value: unknown): Sequence {
-  const seq = typeof value === 'object' && value !== null && 'seq' in value ? value.seq : undefined
+  const seq = isObject(value) ? value.seq : undefined
   return typeof seq === 'number' || (typeof seq === 'string' && seq.length <= 256) ? seq : undefined
 }
 

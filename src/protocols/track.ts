@@ -19,7 +19,7 @@ import {
   setOccurredAt,
 } from '../event-reading.ts'
 import { type JsonProtocol, jsonDoor } from '../http/json-door.ts'
-import { canonicalJson } from '../json.ts'
+import { canonicalJson, isObject } from '../json.ts'
 import type { JsonObject } from '../native/json-column.ts'
 import type { Receipt } from '../pipeline.ts'
 import { type Rejection, reject } from '../rejection.ts'
@@ -112,8 +112,4 @@ function acknowledgement({ rejected, errors }: Receipt): string {
 function inWords({ message, details }: Rejection): string {
   const [first] = details ?? []
   return first === undefined ? message : `${message}: ${first.path}: ${first.message}`
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
