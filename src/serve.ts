@@ -5,7 +5,7 @@ import { KeyCache } from './auth/key-cache.ts'
 import { followKeyChanges } from './auth/key-news.ts'
 import { RedisReplays } from './auth/redis-replays.ts'
 import { MemoryReplays } from './auth/replays.ts'
-import { banner } from './cli/banner.ts'
+import { printBanner } from './cli/banner.ts'
 import { CommandFailure, orFail } from './cli/session.ts'
 import type { Config } from './config.ts'
 import { openControl } from './control/open-control.ts'
@@ -122,10 +122,8 @@ export async function serve(config: Config, worker?: number): Promise<void> {
 
   void sink.ready().then(() => {
     tellSupervisor('flowing')
-    if (config.logLevel === 'silent' || worker !== undefined) return
-    const { user, password, database } = config.clickhouse
-    const clickhouse = { url: sink.url, user, hasPassword: password !== '', database }
-    process.stdout.write(banner({ ...config, port: server.port, publicKey: first?.publicKey, clickhouse }))
+    if (worker === undefined)
+      printBanner(config, { port: server.port, publicKey: first?.publicKey, clickhouseUrl: sink.url })
   })
 
   const reason = await Promise.race([stopped, sink.failed()])

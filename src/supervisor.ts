@@ -12,13 +12,14 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { banner } from './cli/banner.ts'
+import { printBanner } from './cli/banner.ts'
 import { CommandFailure, orFail } from './cli/session.ts'
 import { type Config, environment } from './config.ts'
 import { firstWorkspace } from './control/first-workspace.ts'
 import { openControl } from './control/open-control.ts'
 import { heapBounds } from './heap.ts'
 import { DirectoryLockedError, lockDirectory } from './log/lock.ts'
+import { probePort } from './port.ts'
 import { reasonOf } from './problem.ts'
 import { signalled } from './signals.ts'
 import { startEmbeddedClickHouse } from './sink/embedded-clickhouse.ts'
@@ -95,10 +96,7 @@ export async function supervise(config: Config): Promise<void> {
     logger.info({ host: config.host, port, workers: workers.length }, 'all workers accept events')
   })
   void allHave('flowing').then(() => {
-    if (config.logLevel === 'silent') return
-    const { user, password, database } = config.clickhouse
-    const clickhouse = { url, user, hasPassword: password !== '', database }
-    process.stdout.write(banner({ ...config, port, publicKey: first?.publicKey, clickhouse }))
+    printBanner(config, { port, publicKey: first?.publicKey, clickhouseUrl: url })
   })
 
   const reason = await Promise.race([stopped, failed])
@@ -145,9 +143,7 @@ function isTaken(logDirectory: string): boolean {
  */
 function freePort({ host, port }: Config): number {
   try {
-    const probe = Bun.listen({ hostname: host, port, socket: { data() {} } })
-    probe.stop(true)
-    return probe.port
+    return probePort(host, port)
   } catch (error) {
     throw new CommandFailure(`cannot listen on ${host}:${port} (HOST, PORT): ${reasonOf(error)}`)
   }

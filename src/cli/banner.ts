@@ -1,6 +1,7 @@
 /** What `serve` says when it is ready: an address, a line that sends an event, a line that finds it. Both work as printed. */
 import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
+import type { Config } from '../config.ts'
 
 /** What the banner is about; ports as they really are, not as configured (0). */
 export interface BannerOptions {
@@ -16,6 +17,17 @@ export interface BannerOptions {
     readonly hasPassword: boolean
     readonly database: string
   }
+}
+
+/** Prints the banner, unless nothing is to be said. */
+export function printBanner(
+  config: Config,
+  { port, publicKey, clickhouseUrl }: { port: number; publicKey: string | undefined; clickhouseUrl: string },
+): void {
+  if (config.logLevel === 'silent') return
+  const { user, password, database } = config.clickhouse
+  const clickhouse = { url: clickhouseUrl, user, hasPassword: password !== '', database }
+  process.stdout.write(banner({ ...config, port, publicKey, clickhouse }))
 }
 
 /** The banner, several lines with a line break at the end. Holds the public key, no other secret. */

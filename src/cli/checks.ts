@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { formatBytes } from '../bytes.ts'
 import type { Config } from '../config.ts'
 import { openControl } from '../control/open-control.ts'
+import { probePort } from '../port.ts'
 import { isProblem, reasonOf } from '../problem.ts'
 import type { MigrationProblem } from '../sink/migrations.ts'
 import { createLogger } from '../telemetry/logger.ts'
@@ -203,7 +204,7 @@ export function checkPorts(config: Config, serverRuns: boolean): readonly Check[
 
 function whyNotListen(hostname: string, port: number): string | undefined {
   try {
-    Bun.listen({ hostname, port, socket: { data() {} } }).stop(true)
+    probePort(hostname, port)
     return undefined
   } catch (error) {
     return reasonOf(error)

@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { probePort } from '../port.ts'
 
 /** The engine listens here only: it has no password. */
 export const ENGINE_HOST = '127.0.0.1'
@@ -79,9 +80,7 @@ export function writeConfig(directory: string, instance: string): string {
 
 /** A TCP port nobody listens on at this moment. */
 export function freePort(): number {
-  const probe = Bun.listen({ hostname: ENGINE_HOST, port: 0, socket: { data() {} } })
-  probe.stop(true)
-  return probe.port
+  return probePort(ENGINE_HOST, 0)
 }
 
 /** What is known about a start that failed. */
@@ -142,7 +141,7 @@ function livingOwner(directory: string): number | undefined {
 
 function isPortTaken(port: number): boolean {
   try {
-    Bun.listen({ hostname: ENGINE_HOST, port, socket: { data() {} } }).stop(true)
+    probePort(ENGINE_HOST, port)
     return false
   } catch {
     return true
