@@ -255,7 +255,9 @@ describe('the end', () => {
 
   test('by a second SIGTERM comes at once for all, and the next start has what was acknowledged', async () => {
     const { home, startEngine } = newHomeWithoutEngine({ ...shared, WORKERS: '2', SHUTDOWN_DEADLINE_MS: '60000' })
-    const running = await start(remember(home), { untilFlowing: false })
+    engine = startEngine()
+    const running = await start(remember(home))
+    await engine.stop() // from here on the last flush takes until the deadline
     const load = startProducers(running)
     await more(load, 1_000)
     process.kill(running.pid, 'SIGTERM')
