@@ -1,12 +1,11 @@
 /** A real browser for tests: Debian's Chromium, without a window, with a profile of its own in a temporary directory. */
-import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type BrowserContext, chromium } from 'playwright-core'
+import { installPackage } from './packages.ts'
 
 const PROGRAM = '/usr/bin/chromium'
-const INSTALL = 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium'
 
 /** Nothing that asks the network for anything but the test's own pages. */
 const FLAGS = [
@@ -28,7 +27,7 @@ export interface TestBrowser {
 
 /** Starts a browser. It ends with this process, however that ends: it hangs on a pipe that we hold. */
 export async function startBrowser(): Promise<TestBrowser> {
-  install()
+  installPackage(PROGRAM, 'chromium')
   const profile = mkdtempSync(join(tmpdir(), 'penstock-test-chromium-'))
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: PROGRAM,
@@ -46,10 +45,4 @@ export async function startBrowser(): Promise<TestBrowser> {
       rmSync(profile, { recursive: true, force: true })
     },
   }
-}
-
-function install(): void {
-  if (spawnSync(PROGRAM, ['--version']).status === 0) return
-  if (process.getuid?.() !== 0) throw new Error(`these tests want Chromium: ${INSTALL}`)
-  if (spawnSync('sh', ['-c', INSTALL]).status !== 0) throw new Error(`this failed: ${INSTALL}`)
 }

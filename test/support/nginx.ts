@@ -1,13 +1,12 @@
 /** nginx for tests, from Debian's package, in front of several collectors: with the configuration that the documentation gives. */
-import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { waitUntil } from './collector.ts'
+import { installPackage } from './packages.ts'
 
 const PROGRAM = '/usr/sbin/nginx'
-const INSTALL = 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light > /dev/null'
 const DOCUMENTATION = join(import.meta.dir, '../../docs/operations.md')
 
 export interface TestNginx {
@@ -20,7 +19,7 @@ export interface TestNginx {
 
 /** Starts one in front of the collectors at these ports. */
 export async function startTestNginx(ports: readonly number[]): Promise<TestNginx> {
-  install()
+  installPackage(PROGRAM, 'nginx-light')
   const directory = mkdtempSync(join(tmpdir(), 'penstock-test-nginx-'))
   const port = freePort()
   const complaints = join(directory, 'error.log')
@@ -73,10 +72,4 @@ function documented(port: number, ports: readonly number[]): string {
   const servers = ports.map((one) => line.replace(address, `127.0.0.1:${one}`)).join('')
   const withServers = text.replace(line, servers).replaceAll(/^ *server 10\..*\n/gm, '')
   return withServers.replace('listen 80;', `listen 127.0.0.1:${port};`)
-}
-
-function install(): void {
-  if (spawnSync(PROGRAM, ['-v']).status === 0) return
-  if (process.getuid?.() !== 0) throw new Error(`these tests want nginx: ${INSTALL}`)
-  if (spawnSync('sh', ['-c', INSTALL]).status !== 0) throw new Error(`this failed: ${INSTALL}`)
 }

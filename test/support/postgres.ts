@@ -1,14 +1,14 @@
 /** A real Postgres for tests, from Debian's package: a server of its own in a temporary directory, on a free port. */
 import { spawn } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync } from 'node:fs'
+import { chmodSync, chownSync, mkdtempSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { waitUntil } from './collector.ts'
+import { installPackage } from './packages.ts'
 
 const INSTALLED = '/usr/lib/postgresql'
-const INSTALL = 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql > /dev/null'
 /** It has to survive crashes of the server, not of the machine. */
 const SETTINGS = ['fsync=off', 'full_page_writes=off', 'max_connections=60', 'log_min_messages=fatal']
 
@@ -124,12 +124,8 @@ export async function run<Row = unknown>(url: string, sql: string): Promise<Row[
 }
 
 function findBinaries(): string {
-  if (!existsSync(INSTALLED)) {
-    if (process.getuid?.() !== 0) throw new Error(`Postgres is not installed: run as root: ${INSTALL}`)
-    const installed = Bun.spawnSync(['sh', '-c', INSTALL], { stdout: 'inherit', stderr: 'inherit' })
-    if (installed.exitCode !== 0) throw new Error(`Postgres cannot be installed: ${INSTALL}`)
-  }
+  installPackage(INSTALLED, 'postgresql')
   const version = readdirSync(INSTALLED).sort((one, other) => Number(other) - Number(one))[0]
-  if (version === undefined) throw new Error(`there is no Postgres in ${INSTALLED}: run as root: ${INSTALL}`)
+  if (version === undefined) throw new Error(`there is no Postgres in ${INSTALLED}`)
   return join(INSTALLED, version, 'bin')
 }

@@ -5,9 +5,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../../src/sink/engine-setup.ts'
+import { installPackage } from './packages.ts'
 
 const PROGRAM = '/usr/bin/redis-server'
-const INSTALL = 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server'
 const START_DEADLINE_MS = 10_000
 
 export interface TestRedis {
@@ -28,7 +28,7 @@ export interface TestRedis {
 
 /** @param args further ones of redis-server, such as `--requirepass` and a password */
 export async function startTestRedis(...args: readonly string[]): Promise<TestRedis> {
-  install()
+  installPackage(PROGRAM, 'redis-server')
   const directory = mkdtempSync(join(tmpdir(), 'penstock-test-redis-'))
   const port = freePort()
   const password = args[args.indexOf('--requirepass') + 1]
@@ -68,10 +68,4 @@ export async function startTestRedis(...args: readonly string[]): Promise<TestRe
       rmSync(directory, { recursive: true, force: true })
     },
   }
-}
-
-function install(): void {
-  if (spawnSync(PROGRAM, ['--version']).status === 0) return
-  if (process.getuid?.() !== 0) throw new Error(`these tests want Redis: ${INSTALL}`)
-  if (spawnSync('sh', ['-c', INSTALL]).status !== 0) throw new Error(`this failed: ${INSTALL}`)
 }
