@@ -131,6 +131,18 @@ command(program.command('repair-deduplication'))
     (await import('./cli/repair-deduplication.ts')).repairDeduplication(directories, options),
   )
 
+command(program.command('seed'))
+  .description('send the demo traffic of a web shop to a running collector: tenant demo, workspace shop')
+  .option('--url <address>', 'of the collector (as HOST and PORT say)')
+  .option('--key <key>', 'send into the workspace of this key instead')
+  .option('--days <number>', 'how far back the events go, up to now', '7')
+  .option('--events <number>', 'how many', '200000')
+  .option('--visitors <number>', 'about how many there are (one for 15 events)')
+  .option('--seed <text>', 'another one makes other visitors', '1')
+  .option('--again', 'also when the workspace has events already: these are added')
+  .option('--json', 'print JSON')
+  .action(async (options) => (await import('./cli/seed.ts')).seed(options))
+
 command(program.command('doctor'))
   .description('check everything that `serve` needs and say what is wrong')
   .option('--json', 'print JSON')

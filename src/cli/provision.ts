@@ -1,4 +1,5 @@
 /** `penstock provision`: a new workspace and its keys. */
+import type { Provisioned } from '../control/control-database.ts'
 import { toProvisionedJson } from '../control/first-workspace.ts'
 import { orFail, printJson, printTable, withControl } from './session.ts'
 
@@ -15,6 +16,11 @@ export interface ProvisionOptions {
 export async function provision(options: ProvisionOptions): Promise<void> {
   const made = orFail(await withControl((control) => control.provision(options)))
   if (options.json) return printJson(toProvisionedJson(made))
+  printProvisioned(made)
+}
+
+/** What is told of a new workspace, once. */
+export function printProvisioned(made: Provisioned): void {
   printTable([
     ['tenant', made.tenantId],
     ['workspace', made.workspaceId],

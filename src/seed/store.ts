@@ -1,0 +1,65 @@
+/** What ClickHouse has of a workspace. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Config } from '../config.ts'
+import type { WorkspaceName } from '../control/workspace-record.ts'
+import { isProblem, type Problem, problem, reasonOf } from '../problem.ts'
+import { createClickHouse } from '../sink/clickhouse.ts'
+
+/** The table `events`, asked. */
+export interface Store {
+  /** Events of a workspace. */
+  count(workspace: WorkspaceName): Promise<number | Problem<'store_unavailable'>>
+  /** Waits until a workspace has so many events; false when they do not come. */
+  holds(workspace: WorkspaceName, events: number): Promise<boolean>
+  close(): Promise<void>
+}
+
+const POLL_INTERVAL_MS = 200
+/** Gives up when no more have arrived for so long. */
+const PATIENCE_MS = 15_000
+const ANSWER_WITHIN_MS = 10_000
+
+const COUNT = `
+SELECT count() AS events FROM events
+WHERE tenant_id = {tenant: String} AND workspace_id = {workspace: String}`
+
+/** The address of ClickHouse's HTTP interface, as a collector with this configuration has it. */
+export function clickhouseAddress({ clickhouse, embedded }: Config): string {
+  return clickhouse.url ?? `http://127.0.0.1:${embedded.httpPort}`
+}
+
+/** Nothing is asked before the first use. */
+export function openStore(config: Config): Store {
+  const url = clickhouseAddress(config)
+  const { client, close } = createClickHouse({ ...config.clickhouse, url, requestTimeoutMs: ANSWER_WITHIN_MS })
+
+  const count: Store['count'] = async ({ tenant, workspace }) => {
+    try {
+      const result = await client.query({
+        query: COUNT,
+        query_params: { tenant, workspace },
+        format: 'JSONEachRow',
+      })
+      const [row] = await result.json<{ events: string }>()
+      return Number(row?.events)
+    } catch (error) {
+      return problem('store_unavailable', `ClickHouse at ${url}: ${reasonOf(error).split('\n')[0]}`)
+    }
+  }
+
+  return {
+    count,
+    close,
+    async holds(workspace, events) {
+      let most = 0
+      for (let grownMs = performance.now(); performance.now() - grownMs < PATIENCE_MS; await sleep(POLL_INTERVAL_MS)) {
+        const stored = await count(workspace)
+        if (isProblem(stored)) continue
+        if (stored >= events) return true
+        if (stored > most) grownMs = performance.now()
+        most = Math.max(most, stored)
+      }
+      return false
+    },
+  }
+}
