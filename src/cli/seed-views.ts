@@ -41,20 +41,20 @@ function queries({ config, url, made }: Seeded, { tenant, workspace }: Workspace
   const { user, password, database } = config.clickhouse
   const login = password !== '' || user !== 'default' ? ` --user ${user}` : '' // asks for the password
   const ask = (sql: string) => [
-    `  curl '${clickhouseAddress(config)}/?database=${database}'${login} --data-binary "`,
-    ...sql.trim().split('\n'),
+    `  curl -sS '${clickhouseAddress(config)}/?database=${database}'${login} --data-binary "`,
+    ...sql.split('\n').slice(1),
     '    FORMAT PrettyCompact"',
     '',
   ]
   const journey = [
     "One user's events, newest first (take a user id from the table users):",
-    `  curl '${url}/users/USER_ID/journey?limit=20' -H 'API-Key: ${made?.secretKey}'`,
+    `  curl -sS '${url}/users/USER_ID/journey?limit=20' -H 'API-Key: ${made?.secretKey}'`,
     '',
   ]
   return [
-    'Events and orders a day:',
+    'Pages and orders a day:',
     ...ask(`
-    SELECT day, sum(events) AS events, sumIf(events, type = 'Order Completed') AS orders
+    SELECT day, sumIf(events, type = 'pageview') AS pageviews, sumIf(events, type = 'Order Completed') AS orders
     FROM event_counts_per_day
     WHERE tenant_id = '${tenant}' AND workspace_id = '${workspace}'
     GROUP BY day ORDER BY day`),
