@@ -113,9 +113,11 @@ class Upload {
   /** Takes everything; gives why the rest was refused, if it was. */
   async read(source: AsyncIterable<Uint8Array>): Promise<Rejection | undefined> {
     try {
-      this.refused = await this.readLines(source)
+      const refused = await this.readLines(source)
+      // A batch may have been refused in the meantime.
+      this.refused ??= refused
     } catch (error) {
-      this.refused = isBrokenEncoding(error)
+      this.refused ??= isBrokenEncoding(error)
         ? reject('malformed_json', `the body is not what Content-Encoding says: ${error.message}`)
         : incomplete()
     }

@@ -86,6 +86,26 @@ test('a key may send its limit, twice that at once, and is told where it stands'
   expect(free.headers.has('x-ratelimit-limit')).toBe(false)
 })
 
+test('an upload of lines over the limit is refused as one that may come again, and is not half taken for whole', async () => {
+  const collector = await start()
+  const key = await createKey(collector, '--tier', '60')
+  const upload = (events: number, chars: number) => {
+    const lines = Array.from({ length: events }, () =>
+      JSON.stringify(makeDraft({ properties: { x: 'x'.repeat(chars) } })),
+    )
+    return collector.post(lines.join('\n'), { 'api-key': key, 'content-type': 'application/x-ndjson' })
+  }
+  // Several batches, of which the last one is too many.
+  const half = await upload(130, 9_000)
+  expect(half.status).toBe(429)
+  const { accepted } = (await collector.stats()).events
+  expect(await half.json()).toMatchObject({ error: { code: 'rate_limited', accepted } })
+  expect(accepted).toBeLessThan(130)
+  const refused = await upload(121 - accepted, 1)
+  expect(refused.status).toBe(429)
+  expect(rate(refused).retryAfter).toBeGreaterThanOrEqual(1)
+})
+
 describe('several collectors', () => {
   test('share the limit of a key by way of Redis', async () => {
     const redis = await redisServer()
