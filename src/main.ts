@@ -123,6 +123,22 @@ command(deadLetters.command('drop'))
   .option('--json', 'print JSON')
   .action(async (names, options) => (await import('./cli/dead-letters.ts')).dropDeadLetters(names, options))
 
+command(program.command('erase'))
+  .description('remove people, on their request, from all tables')
+  .requiredOption('--tenant <name>', 'tenant')
+  .requiredOption('--workspace <name>', 'workspace')
+  .option('--user <id>', 'user id; may be given several times', collect, [])
+  .option('--users-from <file>', 'user ids, one a line; - for standard input')
+  .option('--anonymous-id <id>', 'of a person without user id, or of a shared device; several times', collect, [])
+  .option('--paths <what>', 'remove or keep counts whose path or type may name the person')
+  .option('--drop-dead-letters', 'drop dead letters with events of the person, and of others in them')
+  .option('--collector <url>', 'a collector elsewhere whose events are waited for; several times', collect, [])
+  .option('--wait <duration>', 'how long to wait for events on their way to ClickHouse', '60s')
+  .option('--dry-run', 'only show what there is')
+  .option('--yes', 'do not ask')
+  .option('--json', 'print JSON')
+  .action(async (options) => (await import('./cli/erase.ts')).eraseCommand(options))
+
 command(program.command('repair-deduplication'))
   .description('mend what kill -9 of a ClickHouse server of yours left, before it starts again')
   .argument('<directories...>', 'its data directory, and those of its other disks')
@@ -176,6 +192,11 @@ function refuseWithoutCommand(group: Command): void {
       const wrong = given === undefined ? 'no command given' : `unknown command ${JSON.stringify(given)}`
       group.error(`error: ${wrong}: choose one of ${names}, or --help`)
     })
+}
+
+/** Values of an option that may be given several times. */
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value]
 }
 
 function say(message: string): void {

@@ -5,7 +5,7 @@ import { isProblem } from '../problem.ts'
 import { type DeadLetter, DeadLetters } from '../sink/dead-letters.ts'
 import { prepareDryRun } from '../sink/dry-run.ts'
 import { type InsertTarget, insertNative } from '../sink/insert.ts'
-import { CommandFailure, configOrFail, orFail, printJson, printTable } from './session.ts'
+import { CommandFailure, clickhouseOf, configOrFail, orFail, printJson, printTable } from './session.ts'
 
 /** Where in the data directory the dead letters are. */
 const DIRECTORY = 'dead-letters'
@@ -44,7 +44,7 @@ export async function listDeadLetters(options: JsonOption): Promise<void> {
 export async function showDeadLetter(name: string, options: JsonOption): Promise<void> {
   const { letters, config } = open()
   const letter = orFail(await letters.read(name))
-  const now = await readableNow(targetOf(config), letter)
+  const now = await readableNow(clickhouseOf(config), letter)
   const texts = textsOf(letter.block)
   if (options.json) {
     const block = Buffer.from(letter.block).toString('base64')
@@ -68,7 +68,7 @@ export async function showDeadLetter(name: string, options: JsonOption): Promise
 /** Re-sends the named ones, or all; each goes when ClickHouse has stored it, under the token it has always had. */
 export async function retryDeadLetters(given: readonly string[], options: JsonOption): Promise<void> {
   const { letters, config } = open()
-  const target = targetOf(config)
+  const target = clickhouseOf(config)
   const names = given.length > 0 ? given : await letters.names()
   const results: { name: string; stored: boolean; code?: string; message?: string }[] = []
   for (const name of names) {
@@ -116,12 +116,6 @@ function open(): { letters: DeadLetters; config: Config; directory: string } {
   const config = configOrFail()
   const directory = resolve(join(config.dataDir, DIRECTORY))
   return { letters: new DeadLetters(directory), config, directory }
-}
-
-function targetOf(config: Config): InsertTarget {
-  const { url, user, password, database } = config.clickhouse
-  if (url !== undefined) return { url, user, password, database }
-  return { url: `http://127.0.0.1:${config.embedded.httpPort}`, user: 'default', password: '', database }
 }
 
 async function readableNow(

@@ -18,6 +18,13 @@ export function configOrFail(): Config {
   return orFail(loadConfig())
 }
 
+/** Where ClickHouse answers: the configured server, or the embedded one of a running collector. */
+export function clickhouseOf({ clickhouse, embedded }: Config) {
+  const { url, user, password, database } = clickhouse
+  if (url !== undefined) return { url, user, password, database }
+  return { url: `http://127.0.0.1:${embedded.httpPort}`, user: 'default', password: '', database }
+}
+
 /** Runs the work with the control database open, and closes it. A running server may use it at the same time. */
 export async function withControl<Result>(
   work: (control: ControlDatabase, config: Config) => Promise<Result>,

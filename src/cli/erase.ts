@@ -1,0 +1,148 @@
+/** `penstock erase`: removes people from ClickHouse on their request, and says what it removed and what stays. Works beside running servers. */
+import { readFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline/promises'
+import { type Config, loadConfig } from '../config.ts'
+import { erase, type Findings, type Outcome } from '../erase/erase.ts'
+import type { PersonQuery } from '../erase/person.ts'
+import { type Stays, whatStays } from '../erase/stays.ts'
+import { openStore } from '../erase/store.ts'
+import { isProblem, reasonOf } from '../problem.ts'
+import { DeadLetters } from '../sink/dead-letters.ts'
+import { DURATION_FORM, parseDuration } from './duration.ts'
+import { printReport, toJson } from './erase-report.ts'
+import { CommandFailure, clickhouseOf, orFail, printJson } from './session.ts'
+
+/** Options as commander reads them. */
+export interface EraseCommandOptions {
+  readonly tenant: string
+  readonly workspace: string
+  readonly user: readonly string[]
+  readonly usersFrom?: string
+  readonly anonymousId: readonly string[]
+  readonly paths?: string
+  readonly dropDeadLetters?: boolean
+  readonly collector: readonly string[]
+  readonly wait: string
+  readonly dryRun?: boolean
+  readonly yes?: boolean
+  readonly json?: boolean
+}
+
+/** What the command found and did. */
+export interface EraseReport {
+  readonly query: PersonQuery
+  readonly findings: Findings
+  /** Undefined: a dry run, or it was not approved. */
+  readonly outcome: Outcome | undefined
+  readonly stays: Stays
+}
+
+/** Resolves when everything is erased and verified, or nothing was to be; else throws CommandFailure, behind the report. */
+export async function eraseCommand(options: EraseCommandOptions): Promise<void> {
+  const config = orFail(loadConfig())
+  const query = await readQuery(options)
+  const { paths, collectors, waitMs } = readChoices(options)
+  const asksFirst = !options.dryRun && !options.yes
+  if (asksFirst && !(process.stdin.isTTY && process.stdout.isTTY && options.usersFrom !== '-'))
+    throw new CommandFailure('erase wants --yes, or a terminal to ask at; --dry-run shows what it would remove')
+
+  const store = openStore(clickhouseOf(config))
+  try {
+    const approve = async (findings: Findings): Promise<boolean> => {
+      if (options.dryRun) return false
+      if (findings.texts.length > 0 && paths === undefined) throw new CommandFailure(undecided(findings))
+      if (options.yes) return true
+      printReport({ query, findings, outcome: undefined, stays: await whatStays(store, config.dataDir) })
+      return await isConfirmed()
+    }
+    const letters = new DeadLetters(resolve(join(config.dataDir, 'dead-letters')))
+    const result = await erase(
+      {
+        store,
+        query,
+        letters,
+        unflushed: { config, collectors, waitMs },
+        texts: paths,
+        dropDeadLetters: options.dropDeadLetters === true,
+        isDryRun: options.dryRun === true,
+      },
+      approve,
+    )
+    if (isProblem(result)) throw new CommandFailure(result.message)
+    const report: EraseReport = { query, ...result, stays: await whatStays(store, config.dataDir) }
+    if (options.json) printJson(toJson(report))
+    else if (options.dryRun || result.outcome !== undefined) printReport(report)
+    const problems = result.outcome?.problems ?? []
+    if (problems.length > 0)
+      throw new CommandFailure(`not complete: ${problems.map(({ message }) => message).join('; ')}`)
+  } catch (error) {
+    throw error instanceof CommandFailure ? error : unavailable(error, config)
+  } finally {
+    await store.close()
+  }
+}
+
+async function readQuery(options: EraseCommandOptions): Promise<PersonQuery> {
+  const listed = options.usersFrom === undefined ? [] : await readUsers(options.usersFrom)
+  const users = [...new Set([...options.user, ...listed])]
+  const anonymousIds = [...new Set(options.anonymousId)]
+  if ([...users, ...anonymousIds].some((id) => id === ''))
+    throw new CommandFailure('an id is empty, but nobody has an empty id')
+  if (users.length + anonymousIds.length === 0)
+    throw new CommandFailure('say whom to erase: --user, --users-from or --anonymous-id')
+  return { tenantId: options.tenant, workspaceId: options.workspace, users, anonymousIds }
+}
+
+/** One id a line. */
+async function readUsers(path: string): Promise<string[]> {
+  let text: string
+  try {
+    text = path === '-' ? await new Response(Bun.stdin.stream()).text() : await readFile(path, 'utf8')
+  } catch (error) {
+    throw new CommandFailure(`--users-from cannot be read: ${reasonOf(error)}`)
+  }
+  const users = text.split(/\r?\n/).filter((line) => line !== '')
+  if (users.length === 0) throw new CommandFailure(`--users-from ${path} names nobody`)
+  return users
+}
+
+function readChoices({ paths, collector, wait }: EraseCommandOptions) {
+  if (paths !== undefined && paths !== 'remove' && paths !== 'keep')
+    throw new CommandFailure(`--paths is ${JSON.stringify(paths)}, but wants remove or keep`)
+  const waitMs = parseDuration(wait)
+  if (waitMs === undefined) throw new CommandFailure(`--wait is ${JSON.stringify(wait)}, but wants ${DURATION_FORM}`)
+  const collectors = collector.map((address) => {
+    const url = URL.parse(address)
+    if (url === null || !/^https?:$/.test(url.protocol))
+      throw new CommandFailure(`--collector is ${JSON.stringify(address)}, but wants http://host:port`)
+    return url.href.replace(/\/$/, '')
+  })
+  return { paths, collectors, waitMs } as const
+}
+
+function undecided({ texts }: Findings): string {
+  const [first] = texts
+  const example = first === undefined ? '' : ` (${first.table}: ${first.column} ${JSON.stringify(first.text)})`
+  return `${texts.length} texts in aggregates may name the person${example}: nothing is removed yet; see them with --dry-run, then say --paths remove or --paths keep`
+}
+
+async function isConfirmed(): Promise<boolean> {
+  const terminal = createInterface({ input: process.stdin, output: process.stdout })
+  const interrupted = new AbortController()
+  terminal.on('SIGINT', () => interrupted.abort())
+  try {
+    const answer = await terminal.question('\nRemove this for good? [y/N] ', { signal: interrupted.signal })
+    return /^y(es)?$/i.test(answer.trim())
+  } catch {
+    return false // Ctrl-C
+  } finally {
+    terminal.close()
+  }
+}
+
+function unavailable(error: unknown, config: Config): CommandFailure {
+  const { url } = clickhouseOf(config)
+  const hint = config.clickhouse.url === undefined ? ' (the embedded ClickHouse runs with `serve`)' : ''
+  return new CommandFailure(`erase broke off, run it again to finish; ClickHouse at ${url}${hint}: ${reasonOf(error)}`)
+}

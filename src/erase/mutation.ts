@@ -1,0 +1,82 @@
+/**
+ * Deletes rows for good: starts the mutation and waits until it is done, by asking `system.mutations`. A connection that waits for hours is
+ * cut by whatever stands between; and a mutation goes on when who started it is gone, also over a restart of the server.
+ *
+ * A mutation writes every part of the table anew that has such rows (of others it makes links), without them. The old parts stay on disk for
+ * `old_parts_lifetime`: 8 minutes with a server, at most 40 s with the embedded one.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Problem, problem } from '../problem.ts'
+import type { Store } from './store.ts'
+import { deletion, type Layout, quote } from './tables.ts'
+
+const POLL_MIN_MS = 20
+const POLL_MAX_MS = 1_000
+/** ClickHouse tries a part again that failed: a full memory or disk may pass. */
+const FAILING_MS_MAX = 60_000
+
+/** What a deletion needs. */
+export interface Deletion {
+  readonly table: string
+  readonly condition: string
+  /** Whether the table is partitioned: then only partitions with such rows are touched. */
+  readonly isPartitioned: boolean
+  /** A name in the condition by which its mutations are known among others. */
+  readonly marker: string
+}
+
+/** Deletes the rows. Resolves when no active part has them; throws ClickHouse's error. */
+export async function deleteRows(
+  store: Store,
+  layout: Layout,
+  { table, condition, isPartitioned, marker }: Deletion,
+): Promise<Problem<'mutation_failed'> | undefined> {
+  const found = isPartitioned
+    ? await store.rows<{ id: string }>(
+        `SELECT DISTINCT _partition_id AS id FROM ${layout.table(table)} WHERE ${condition} ORDER BY id`,
+      )
+    : []
+  if (isPartitioned && found.length === 0) return undefined
+  const partitions = found.map(({ id }) => id)
+  await store.run(deletion(layout, table, condition, partitions), {
+    mutations_sync: '0',
+    allow_nondeterministic_mutations: 1, // the ids are in a table, which on replicas counts as such
+  })
+  return await mutationsDone(store, layout, marker)
+}
+
+interface MutationRow {
+  readonly database: string
+  readonly table: string
+  readonly mutation_id: string
+  readonly latest_fail_reason: string
+}
+
+/** Waits for all mutations with the marker. One that fails for long is taken back: it would hold up every later one of its table. */
+export async function mutationsDone(
+  store: Store,
+  layout: Layout,
+  marker: string,
+): Promise<Problem<'mutation_failed'> | undefined> {
+  const which = `database = ${quote(store.database)} AND position(command, ${quote(marker)}) > 0`
+  let pollMs = POLL_MIN_MS
+  let failingSince: number | undefined
+  for (;;) {
+    const waiting = await store.rows<MutationRow>(
+      `SELECT database, table, mutation_id, latest_fail_reason FROM ${layout.system('mutations')} WHERE ${which} AND NOT is_done`,
+    )
+    if (waiting.length === 0) return undefined
+    const failed = waiting.find((row) => row.latest_fail_reason !== '')
+    failingSince = failed === undefined ? undefined : (failingSince ?? performance.now())
+    if (failed !== undefined && failingSince !== undefined && performance.now() - failingSince > FAILING_MS_MAX) {
+      await store.run(`KILL MUTATION WHERE ${which} SYNC`)
+      const { table, mutation_id: id, latest_fail_reason: reason } = failed
+      return problem(
+        'mutation_failed',
+        `mutation ${id} of ${table} was taken back, ClickHouse could not do it: ${reason}`,
+      )
+    }
+    await sleep(pollMs)
+    pollMs = Math.min(POLL_MAX_MS, pollMs * 2)
+  }
+}

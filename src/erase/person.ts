@@ -1,0 +1,217 @@
+/**
+ * Who the person is: which ids and which events are theirs. Everything is found in `events`, and kept in a table of the run.
+ *
+ *     user       user ids that were given
+ *     given      anonymous ids that were given
+ *     candidate  anonymous ids that were seen with these users: of a device before the login. Also `previousId` of their `alias` events
+ *     device     candidates that were not seen with another user, and the given ones
+ *     touched    sessions with events of the person
+ *     nameless   of these, the ones without events of anybody else: their events without any id are the person's
+ *     mixed      of these, the ones with events that are not the person's
+ *     word       what is looked for in the keys of aggregates, and
+ *     text       keys that name the person, by table (`scope`); see `texts.ts`
+ *
+ * Events of the person are those of the users, those without user of a device, and those without user and device of a nameless session. A
+ * device or session that others use too tells nothing about an event without user: such events stay. Who knows better gives the anonymous id.
+ *
+ * `alias` events are believed as far as `identify` events are: what a device sent before it had a user is the person's. A previous *user* is
+ * not: whoever may send events could have another one erased so. Such users are named in the report.
+ *
+ * The ids are in a table and not in the statements, because ClickHouse keeps the text of a mutation for the next hundred, and logs that of
+ * queries. They are only added to, never taken out, through all rounds of a run: once the events of a login are gone, nothing else tells
+ * whose the device was. For the same reason the table of a run that broke off stays, and the next run for the same person takes it over.
+ */
+import { randomBytes } from 'node:crypto'
+import { type Problem, problem } from '../problem.ts'
+import { mutationsDone } from './mutation.ts'
+import type { Store } from './store.ts'
+import { Conditions, existingTables, type IdKind, type Layout, layoutOf, quote } from './tables.ts'
+
+/** Whom to erase. */
+export interface PersonQuery {
+  readonly tenantId: string
+  readonly workspaceId: string
+  readonly users: readonly string[]
+  readonly anonymousIds: readonly string[]
+}
+
+/** Another user that an `alias` event ties to the person. */
+export interface Alias {
+  readonly userId: string
+  /** Events of that user. */
+  readonly events: number
+}
+
+const PREFIX = 'erasing_'
+const PREVIOUS_ID = `ifNull(properties.previousId.:String, '')`
+
+/** The ids of one run. */
+export class Person {
+  readonly table: string
+  readonly layout: Layout
+  readonly conditions: Conditions
+  readonly #store: Store
+  readonly #query: PersonQuery
+
+  private constructor(store: Store, query: PersonQuery) {
+    this.table = `${PREFIX}${randomBytes(8).toString('hex')}`
+    this.layout = layoutOf(store.database)
+    this.conditions = new Conditions({ ...query, idsTable: this.layout.table(this.table) })
+    this.#store = store
+    this.#query = query
+  }
+
+  /** Makes the run's table, with the ids that are given and those of runs for the same person that broke off. */
+  static async open(store: Store, query: PersonQuery): Promise<Person | Problem<'mutation_failed'>> {
+    const person = new Person(store, query)
+    // The comment says whose run it was: ids of another workspace are never taken over.
+    await store.run(`CREATE TABLE ${person.layout.target(person.table)}
+      (kind LowCardinality(String), scope LowCardinality(String), id String)
+      ENGINE = MergeTree ORDER BY (kind, scope, id)
+      COMMENT ${quote(person.#comment)}`)
+    const given = (kind: IdKind, ids: readonly string[]) =>
+      ids.map((id) => ({ kind, scope: '', id: id.toWellFormed() }))
+    await store.insert(person.table, [
+      ...given('user', query.users),
+      ...given('given', query.anonymousIds),
+      ...given('device', query.anonymousIds),
+    ])
+    return (await person.#takeOver()) ?? person
+  }
+
+  get #comment(): string {
+    const { tenantId, workspaceId } = this.#query
+    return `Ids of a run of penstock erase for ${JSON.stringify([tenantId, workspaceId])}; dropped at its end`
+  }
+
+  /** Finds ids that are not known yet. */
+  async find(): Promise<void> {
+    const { workspace, ownEvents } = this.conditions
+    const c = this.conditions
+    const events = this.layout.table('events')
+    await this.#add(
+      'candidate',
+      `SELECT anonymous_id AS id FROM ${events} WHERE ${workspace} AND user_id IN ${c.set('user')}
+       UNION ALL
+       SELECT ${PREVIOUS_ID} AS id FROM ${events} WHERE ${workspace} AND type = 'alias' AND user_id IN ${c.set('user')}`,
+    )
+    await this.#add('device', `SELECT id FROM ${c.set('candidate')} WHERE id NOT IN (${this.#othersDevices()})`)
+    await this.#add('touched', `SELECT session_id AS id FROM ${events} WHERE ${workspace} AND ${ownEvents}`)
+    const others = (which: string) =>
+      `SELECT session_id AS id FROM ${events} WHERE ${workspace} AND session_id IN ${c.set('touched')} AND NOT ${ownEvents} AND ${which}`
+    await this.#add(
+      'nameless',
+      `SELECT id FROM ${c.set('touched')} WHERE id NOT IN (${others(`(user_id != '' OR anonymous_id != '')`)})`,
+    )
+    await this.#add('mixed', others('1'))
+  }
+
+  /** Anonymous ids that were seen with the person and with others. Those that were not given keep their events without user. */
+  sharedDevices(): Promise<{ anonymous_id: string; is_given: number; events: number }[]> {
+    const c = this.conditions
+    const shared = `(SELECT id FROM (${this.#othersDevices()}))`
+    return this.#store.rows(
+      `SELECT anonymous_id, anonymous_id IN ${c.set('given')} AS is_given, countIf(user_id = '') AS events
+       FROM ${this.layout.table('events')} WHERE ${c.workspace} AND anonymous_id IN ${shared}
+       GROUP BY anonymous_id ORDER BY anonymous_id`,
+    )
+  }
+
+  /** Users that are the person before or after an `alias`, as far as its sender tells the truth. */
+  async aliases(): Promise<Alias[]> {
+    const c = this.conditions
+    const events = this.layout.table('events')
+    const isAlias = `${c.workspace} AND type = 'alias'`
+    const rows = await this.#store.rows<{ id: string; events: number }>(
+      `SELECT user_id AS id, count() AS events FROM ${events}
+       WHERE ${c.workspace} AND user_id != '' AND user_id NOT IN ${c.set('user')} AND user_id IN (
+         SELECT ${PREVIOUS_ID} FROM ${events} WHERE ${isAlias} AND user_id IN ${c.set('user')}
+         UNION ALL SELECT user_id FROM ${events} WHERE ${isAlias} AND ${PREVIOUS_ID} IN (
+           SELECT id FROM ${this.layout.table(this.table)} WHERE kind IN ('user', 'device')))
+       GROUP BY id ORDER BY id`,
+    )
+    return rows.map(({ id, events: count }) => ({ userId: id, events: count }))
+  }
+
+  /** Ids of a kind. */
+  async ids(kind: IdKind): Promise<string[]> {
+    const rows = await this.#store.rows<{ id: string }>(
+      `SELECT DISTINCT id FROM ${this.conditions.set(kind)} ORDER BY id`,
+    )
+    return rows.map(({ id }) => id)
+  }
+
+  /** Adds what was found elsewhere. */
+  async note(kind: 'word' | 'text', scope: string, ids: readonly string[]): Promise<void> {
+    await this.#store.insert(
+      this.table,
+      ids.map((id) => ({ kind, scope, id })),
+    )
+  }
+
+  /** Adds what a query finds, each once, without the empty id. */
+  async #add(kind: IdKind, query: string): Promise<void> {
+    const known = this.conditions.set(kind)
+    await this.#store.run(
+      `INSERT INTO ${this.layout.table(this.table)} (kind, scope, id)
+       SELECT DISTINCT '${kind}', '', id FROM (${query}) WHERE id != '' AND id NOT IN ${known}`,
+      { async_insert: 0 },
+    )
+  }
+
+  /** Candidates and given ids that an event, or an alias, of another user names. */
+  #othersDevices(): string {
+    const c = this.conditions
+    const events = this.layout.table('events')
+    const isAnother = `user_id != '' AND user_id NOT IN ${c.set('user')}`
+    const ids = `(SELECT id FROM ${this.layout.table(this.table)} WHERE kind IN ('candidate', 'given'))`
+    return `SELECT anonymous_id AS id FROM ${events} WHERE ${c.workspace} AND ${isAnother} AND anonymous_id IN ${ids}
+      UNION ALL
+      SELECT ${PREVIOUS_ID} AS id FROM ${events} WHERE ${c.workspace} AND type = 'alias' AND ${isAnother} AND ${PREVIOUS_ID} IN ${ids}`
+  }
+
+  /** What earlier runs for one of these ids have found, when they did not come to their end; what others have left goes. */
+  async #takeOver(): Promise<Problem<'mutation_failed'> | undefined> {
+    const left = await this.#store.rows<{ name: string }>(
+      `SELECT name FROM system.tables WHERE database = ${quote(this.#store.database)}
+       AND startsWith(name, '${PREFIX}') AND name != '${this.table}' AND comment = ${quote(this.#comment)}`,
+    )
+    for (const { name } of left) {
+      const other = this.layout.table(name)
+      const own = this.layout.table(this.table)
+      const [same] = await this.#store.rows<{ ids: number }>(
+        `SELECT count() AS ids FROM ${other} WHERE (kind, id) IN (SELECT kind, id FROM ${own} WHERE kind IN ('user', 'given'))`,
+      )
+      if ((same?.ids ?? 0) === 0) continue
+      const failure = await mutationsDone(this.#store, this.layout, name)
+      if (failure !== undefined) return failure
+      await this.#store.run(
+        `INSERT INTO ${own} SELECT kind, scope, id FROM ${other} WHERE kind IN ('candidate', 'device', 'touched', 'nameless', 'mixed')`,
+        { async_insert: 0 },
+      )
+      await this.#store.run(`DROP TABLE ${this.layout.target(name)} SYNC`)
+    }
+    return undefined
+  }
+
+  /** Forgets the ids of this run. */
+  async drop(): Promise<void> {
+    await this.#store.run(`DROP TABLE IF EXISTS ${this.layout.target(this.table)} SYNC`)
+  }
+}
+
+/** Whether a workspace has anything in ClickHouse: a misspelt name must not look like an erasure that is done. */
+export async function checkWorkspace(
+  store: Store,
+  { tenantId, workspaceId }: PersonQuery,
+): Promise<Problem<'unknown_workspace' | 'no_tables'> | undefined> {
+  const [table] = await existingTables(store, ['events'])
+  if (table === undefined) return problem('no_tables', `database ${store.database} has no table events`)
+  const where = `tenant_id = ${quote(tenantId)} AND workspace_id = ${quote(workspaceId)}`
+  const { table: name } = layoutOf(store.database)
+  for (const known of await existingTables(store, ['events', 'events_per_day', 'user_traits'])) {
+    const rows = await store.rows(`SELECT 1 FROM ${name(known)} WHERE ${where} LIMIT 1`)
+    if (rows.length > 0) return undefined
+  }
+  return problem('unknown_workspace', `there is nothing of workspace ${tenantId}/${workspaceId} in ClickHouse`)
+}

@@ -1,0 +1,56 @@
+/**
+ * Sessions that the person shares with others: a device that was handed on without a new session. Their states cannot be taken apart, so
+ * they are removed with the person's own, and made again from the events of the others, by the query of the view that made them.
+ *
+ * An event that arrives while this is done may be counted twice, or not at all; so it is checked, and done again where it is not right.
+ * Of a session that began more than 90 days ago only the events that are left can be counted again.
+ */
+
+import { SettingsMap } from '@clickhouse/client'
+import type { Person } from './person.ts'
+import type { Store } from './store.ts'
+import { existingTables, quote } from './tables.ts'
+
+const STATES = 'session_states'
+const VIEW = 'session_states_view'
+
+/** Makes the shared sessions from what is not the person's; their old states are deleted. Returns how many there are. */
+export async function restoreSharedSessions(store: Store, person: Person): Promise<number> {
+  const { conditions: c, layout } = person
+  const mixed = await person.ids('mixed')
+  if (mixed.length === 0 || (await existingTables(store, [STATES, VIEW])).length < 2) return 0
+  const [view] = await store.rows<{ as_select: string }>(
+    `SELECT as_select FROM system.tables WHERE database = ${quote(store.database)} AND name = '${VIEW}'`,
+  )
+  const columns = await store.rows<{ name: string }>(
+    `SELECT name FROM system.columns WHERE database = ${quote(store.database)} AND table = '${VIEW}' ORDER BY position`,
+  )
+  const filter = `${c.workspace} AND session_id IN ${c.set('mixed')} AND NOT ${c.ownEvents}`
+  await store.run(
+    `INSERT INTO ${layout.table(STATES)} (${columns.map(({ name }) => name).join()}) ${view?.as_select ?? ''}`,
+    {
+      additional_table_filters: SettingsMap.from({ [`${store.database}.events`]: filter }),
+      insert_deduplicate: 0, // the same states may have been made by an earlier run
+      async_insert: 0,
+    },
+  )
+  return mixed.length
+}
+
+/** Whether every shared session has as many events as there are of others. */
+export async function areSharedSessionsRight(store: Store, person: Person): Promise<boolean> {
+  const { conditions: c, layout } = person
+  if ((await existingTables(store, ['sessions'])).length === 0) return true
+  const [row] = await store.rows<{ wrong: number }>(
+    `SELECT count() AS wrong FROM (
+       SELECT session_id, sum(counted) AS counted, sum(there) AS there FROM (
+         SELECT session_id, events AS counted, 0 AS there FROM ${layout.table('sessions')}
+         WHERE ${c.workspace} AND session_id IN ${c.set('mixed')}
+         UNION ALL
+         SELECT session_id, 0 AS counted, 1 AS there FROM ${layout.table('events')}
+         WHERE ${c.workspace} AND session_id IN ${c.set('mixed')} AND NOT ${c.ownEvents})
+       GROUP BY session_id)
+     WHERE counted != there`,
+  )
+  return row?.wrong === 0
+}
