@@ -54,6 +54,7 @@ export async function findLibrary(): Promise<string> {
  * No system log table (query_log, part_log, metric_log …) is named in it, so the engine keeps none: they would be written
  * all the time with nobody to read them. Half of the memory is left to the collector and the page cache.
  * The mark cache, 5 GiB by default, grows by being used; the marks of 90 days of events are far below this limit.
+ * Backups go beside the engine's directory, so that they can be copied, and outlive it.
  * Console level warning: with the default the engine prints every step of every query.
  */
 export function writeConfig(directory: string, instance: string): string {
@@ -72,6 +73,9 @@ export function writeConfig(directory: string, instance: string): string {
   </macros>
   <max_server_memory_usage_to_ram_ratio>0.5</max_server_memory_usage_to_ram_ratio>
   <mark_cache_size>268435456</mark_cache_size>
+  <backups>
+    <allowed_path>../backups/</allowed_path>
+  </backups>
 </clickhouse>
 `,
   )

@@ -1,0 +1,52 @@
+/** Backup and restore of the embedded ClickHouse, beside a running collector, as docs/operations.md has it. */
+import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { newHome, startCollector, waitUntil } from '../support/collector.ts'
+import { makeDrafts } from '../support/event-drafts.ts'
+
+setDefaultTimeout(60_000)
+
+const home = newHome()
+const collector = await startCollector({ home })
+
+afterAll(async () => {
+  await collector.stop()
+  home.remove()
+})
+
+/** Not in a database: there may be none. */
+async function command(sql: string): Promise<string> {
+  const response = await fetch(home.clickhouseUrl, { method: 'POST', body: sql })
+  const body = await response.text()
+  if (!response.ok) throw new Error(body)
+  return body
+}
+
+async function send(count: number): Promise<void> {
+  const response = await collector.postEvents(makeDrafts(count))
+  expect(response.status).toBe(201)
+}
+
+async function counts(): Promise<string> {
+  const sum = (table: string) => `(SELECT sum(events) FROM penstock.events_per_${table})`
+  return (await command(`SELECT count(), ${sum('minute')}, ${sum('day')} FROM penstock.events FORMAT CSV`)).trim()
+}
+
+test('what was backed up comes back, with what was accepted while there were no tables', async () => {
+  await send(30)
+  await collector.flushed()
+  await command(`BACKUP DATABASE penstock TO File('monday')`)
+  await send(7)
+  await collector.flushed()
+  await command(`BACKUP DATABASE penstock TO File('tuesday') SETTINGS base_backup = File('monday')`)
+  expect(existsSync(join(home.directory, 'data/backups/tuesday'))).toBe(true)
+
+  await command('DROP DATABASE penstock SYNC')
+  await send(5)
+  await command(`RESTORE DATABASE penstock FROM File('tuesday')`)
+  await waitUntil('everything is there', async () => (await counts()) === '42,42,42')
+  await send(1)
+  await collector.flushed()
+  expect(await counts()).toBe('43,43,43')
+})
