@@ -187,6 +187,10 @@ export const VARIABLES = Type.Object({
     default: 'info',
     description: 'Least severe log lines to write.',
   }),
+  METRICS_PER_KEY: flag({
+    default: false,
+    description: 'Count events by key in the metrics, too: up to 3,000 more series.',
+  }),
   SHUTDOWN_DEADLINE_MS: integer(0, 600_000, {
     default: 10_000,
     description: 'Milliseconds that a shutdown may take to flush; what is left stays in the log for the next start.',

@@ -7,6 +7,7 @@ import { Value } from '@sinclair/typebox/value'
 import { formatBytes, parseBytes } from './bytes.ts'
 import { parseProxyTrust } from './client-address.ts'
 import { type Reading, VARIABLES, type Variables } from './config-variables.ts'
+import { type Otel, readOtel } from './otel-variables.ts'
 import { type Problem, problem } from './problem.ts'
 
 /** What the program runs with: frozen, checked, sizes in bytes and durations in milliseconds. */
@@ -20,7 +21,7 @@ export function environment(): Environment {
   return process.env
 }
 
-function fields(values: Variables) {
+function fields(values: Variables & { readonly otel: Otel }) {
   return {
     host: values.HOST,
     port: values.PORT,
@@ -60,6 +61,8 @@ function fields(values: Variables) {
     anonymizeIp: values.ANONYMIZE_IP,
     logLevel: values.LOG_LEVEL,
     shutdownDeadlineMs: values.SHUTDOWN_DEADLINE_MS,
+    metricsPerKey: values.METRICS_PER_KEY,
+    otel: values.otel,
   }
 }
 
@@ -85,7 +88,7 @@ export function loadConfig(environment: Environment = process.env): Config | Pro
     values[name] = value
   }
   const checked = values as Variables
-  return disagreement(checked) ?? Object.freeze(fields(checked))
+  return disagreement(checked) ?? Object.freeze(fields({ ...checked, otel: readOtel(environment) }))
 }
 
 /** The table of variables, for the documentation (`markdown`) or a terminal (`text`). */

@@ -2,14 +2,16 @@
  * What the readers of all protocols share: from the facts of a request and a client's values to the canonical event, and what is to be
  * said about it. A reader checks its protocol's shape, then fills in an event step by step.
  */
-import type { TypeCheck } from '@sinclair/typebox/compiler'
+
 import type { TSchema } from '@sinclair/typebox'
+import type { TypeCheck } from '@sinclair/typebox/compiler'
 import { anonymize, parseAddress } from './address.ts'
 import type { Authenticated } from './auth/key-cache.ts'
 import type { Event } from './event.ts'
 import type { JsonObject } from './native/json-column.ts'
 import { inspectJson, JSON_LIMITS } from './native/json-shape.ts'
 import { isUuid } from './native/uuid.ts'
+import type { Trace } from './telemetry/telemetry.ts'
 
 /** What holds for every event of one request. */
 export interface RequestFacts {
@@ -25,6 +27,8 @@ export interface RequestFacts {
   readonly anonymizeIp: boolean
   readonly userAgent: string
   readonly schemaVersion: string
+  /** Of its span; undefined when it is not sampled. */
+  readonly trace?: Trace | undefined
 }
 
 /** An event that was refused. `index` is its position in the request. */

@@ -8,6 +8,7 @@ import type { Limits, RateState } from './limits/limits.ts'
 import type { CommitOutcome } from './log/event-log.ts'
 import type { GroupCommit } from './log/group-commit.ts'
 import { type Rejection, reject } from './rejection.ts'
+import { EventCounts } from './telemetry/event-counts.ts'
 
 /** Makes the canonical event of a client's value; undefined when it is refused, `findings` says why. */
 export type EventReader = (value: unknown, index: number, facts: RequestFacts, findings: Findings) => Event | undefined
@@ -41,41 +42,45 @@ export interface PipelineOptions {
   readonly limits: Limits
   readonly dedupe: Dedupe
   readonly groupCommit: GroupCommit
+  /** Left out: nothing is counted by key. */
+  readonly counts?: EventCounts
 }
 
 export class Pipeline {
   private readonly limits: Limits
   private readonly dedupe: Dedupe
   private readonly groupCommit: GroupCommit
-  /** Events since start, by what became of them; duplicates are among the accepted. */
-  readonly totals = { accepted: 0, duplicates: 0, rejected: 0, rateLimited: 0 }
+  /** Events since start, by front door and by what became of them; duplicates are among the accepted. */
+  readonly counts: EventCounts
 
   constructor(options: PipelineOptions) {
     this.limits = options.limits
     this.dedupe = options.dedupe
     this.groupCommit = options.groupCommit
+    this.counts = options.counts ?? new EventCounts()
   }
 
   /** Resolves when the good ones among the events are durable. */
   async accept(facts: RequestFacts, drafts: Drafts): Promise<Receipt | Rejection> {
-    const asked = this.limits.take(facts.key, drafts.values.length)
+    const { length } = drafts.values
+    const asked = this.limits.take(facts.key, length)
     const rate = asked instanceof Promise ? await asked : asked
     if (rate?.taken === false) {
-      this.totals.rateLimited += drafts.values.length
-      return reject('rate_limited', `the key may send ${rate.limit} events a minute`, { rate })
+      const message = `the key may send ${rate.limit} events a minute`
+      return this.counts.decided(facts, length, reject('rate_limited', message, { rate }))
     }
     const { events, findings } = read(facts, drafts)
     for (const event of events) enrich(event)
-    const outcome = await this.store(events)
-    if (outcome !== 'durable') return reject('overloaded', OUTCOME_MESSAGES[outcome], { rate })
+    const outcome = await this.store(facts, events)
+    if (outcome !== 'durable')
+      return this.counts.decided(facts, length, reject('overloaded', OUTCOME_MESSAGES[outcome], { rate }))
     const { errors, warnings } = findings
-    this.totals.accepted += events.length
-    this.totals.rejected += errors.length
-    return { accepted: events.length, rejected: errors.length, errors, warnings, events, rate }
+    const receipt = { accepted: events.length, rejected: errors.length, errors, warnings, events, rate }
+    return this.counts.decided(facts, length, receipt)
   }
 
   /** Makes every event durable that is not already; one that another request is committing is waited for. */
-  private async store(events: readonly Event[]): Promise<CommitOutcome | 'undecided'> {
+  private async store(facts: RequestFacts, events: readonly Event[]): Promise<CommitOutcome | 'undecided'> {
     let waiting = events
     while (waiting.length > 0) {
       const asked = this.dedupe.reserve(waiting)
@@ -83,13 +88,13 @@ export class Pipeline {
       const { fresh, duplicates, pending } = reservation
       let outcome: CommitOutcome | undefined
       try {
-        outcome = fresh.length === 0 ? 'durable' : await this.groupCommit.append(fresh, reservation.ids)
+        outcome = fresh.length === 0 ? 'durable' : await this.groupCommit.append(fresh, reservation.ids, facts.trace)
       } finally {
         const told = reservation.settle(outcome === 'durable') // also when it threw: nobody is to wait for ever
         if (told !== undefined) await told
       }
       if (outcome !== 'durable') return outcome
-      this.totals.duplicates += duplicates
+      this.counts.of(facts.protocol).duplicates += duplicates
       if (reservation.undecided > 0) return 'undecided'
       if (pending.length === 0) break
       await Promise.all(pending.map((copy) => copy.settled))

@@ -8,8 +8,8 @@ import { MemoryReplays } from './auth/replays.ts'
 import { printBanner } from './cli/banner.ts'
 import { CommandFailure, orFail } from './cli/session.ts'
 import type { Config } from './config.ts'
-import { openControl } from './control/open-control.ts'
 import { firstWorkspace } from './control/first-workspace.ts'
+import { openControl } from './control/open-control.ts'
 import { openDedupe } from './dedupe/open.ts'
 import { listen } from './http/app.ts'
 import { Brake } from './http/brake.ts'
@@ -33,6 +33,7 @@ import { startSink } from './sink/sink.ts'
 import { Status } from './status.ts'
 import { logDirectory } from './supervisor.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
+import { openTelemetry } from './telemetry/open.ts'
 import { tellSupervisor } from './worker.ts'
 
 /** Encoded bytes that may gather while a commit runs; less where the log itself is small. */
@@ -70,15 +71,20 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     logger.error({ problem: secrets.problem }, `keys that sign cannot be used: ${secrets.message}`)
   const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })
   const log = await openLog(config, logDirectory(config.dataDir, worker ?? 0), logger)
-  const groupCommit = new GroupCommit({ log, blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4) })
+  const telemetry = openTelemetry(config)
+  const groupCommit = new GroupCommit({
+    log,
+    blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4),
+    telemetry: telemetry.telemetry,
+  })
   const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl, logger)
   if (redis !== undefined) followKeyChanges(redis, keys)
   const limits = redis === undefined ? new MemoryLimits() : new RedisLimits({ redis })
   const dedupe = await openDedupe({ ...config.dedupe, log, redis, logger })
-  const pipeline = new Pipeline({ limits, dedupe, groupCommit })
+  const pipeline = new Pipeline({ limits, dedupe, groupCommit, counts: telemetry.counts })
   const replays = redis === undefined ? new MemoryReplays() : new RedisReplays(redis)
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
-  const sink = startSink({ config, log, logger })
+  const sink = startSink({ config, log, logger, telemetry: telemetry.telemetry })
   const edge: Edge = {
     pipeline,
     keys,
@@ -92,6 +98,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     anonymizeIp: config.anonymizeIp,
     isLogFilling: isFilling(log),
     logger,
+    telemetry: telemetry.telemetry,
   }
   const streams = new Streams()
   const status = new Status({
@@ -108,6 +115,11 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     dedupe,
     replays,
     redis,
+    metrics: () => telemetry.scrape(),
+  })
+  telemetry.watch({
+    ...{ pipeline, groupCommit, log, inFlight, streams, sink, dedupe, dedupeIdsMax: config.dedupe.idsMax },
+    dependencies: async () => (await status.health()).dependencies,
   })
   keys.start()
   const server = await orExplain(`cannot listen on ${config.host}:${config.port} (HOST, PORT)`, () =>
@@ -143,6 +155,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   await limits.close() // tokens that are leased go back
   await redis?.close()
   await control.close()
+  telemetry.stop()
   logger.info('stopped')
   if (reason instanceof Error) throw new CommandFailure(reason.message)
 }

@@ -3,8 +3,8 @@ import type { Replays } from './auth/replays.ts'
 import type { ControlDatabase } from './control/control-database.ts'
 import type { Dedupe } from './dedupe/dedupe.ts'
 import type { InFlightBytes } from './http/in-flight.ts'
-import type { Streams } from './http/streams.ts'
 import type { DependencyHealth, Health, Service } from './http/service.ts'
+import type { Streams } from './http/streams.ts'
 import type { Limits } from './limits/limits.ts'
 import type { EventLog } from './log/event-log.ts'
 import type { GroupCommit } from './log/group-commit.ts'
@@ -31,6 +31,8 @@ export interface StatusOptions {
   readonly replays: Replays
   /** Undefined: none is configured. */
   readonly redis: Redis | undefined
+  /** All metrics, as Prometheus reads them. */
+  metrics(): Promise<string>
 }
 
 /** A Postgres that hangs fails its own statements later than a health check can wait. */
@@ -102,7 +104,7 @@ export class Status implements Service {
     return {
       ...this.which(),
       uptime_seconds: Math.round(process.uptime()),
-      events: { ...pipeline.totals },
+      events: pipeline.counts.totals(),
       commits: { ...groupCommit.totals },
       bodies_in_flight_bytes: inFlight.heldBytes,
       streams: streams.stats(),
@@ -114,6 +116,10 @@ export class Status implements Service {
       signatures: replays.stats(),
       ...(redis === undefined ? {} : { redis: redis.stats() }),
     }
+  }
+
+  metrics(): Promise<string> {
+    return this.options.metrics()
   }
 
   /** Of several workers on one port, the one that answers. */

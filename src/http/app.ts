@@ -2,14 +2,17 @@
 import { Elysia } from 'elysia'
 import { documentationRoutes } from '../openapi/routes.ts'
 import { DOCUMENTED_ROUTES, FRONT_DOORS } from '../protocols/front-doors.ts'
-import { reject } from '../rejection.ts'
+import { STREAM_PROTOCOL } from '../protocols/stream.ts'
+import { openStream, STREAM_PATH } from '../protocols/stream-handshake.ts'
+import { type Rejection, reject } from '../rejection.ts'
+import { NO_PROTOCOL } from '../telemetry/event-counts.ts'
 import { refuse } from './answer.ts'
 import { preflight } from './cors.ts'
 import { type Edge, receive } from './edge.ts'
-import { openStream, STREAM_PATH } from '../protocols/stream-handshake.ts'
 import { requestId } from './request-id.ts'
 import { type Service, serviceRoutes } from './service.ts'
-import { socketOptions, type Streams } from './streams.ts'
+import { type Streams, socketOptions } from './streams.ts'
+import { knownMethod, UNKNOWN_ROUTE } from './timed.ts'
 
 export interface HttpServer {
   readonly port: number
@@ -30,6 +33,9 @@ const IDLE_TIMEOUT_SECONDS = 30
 
 /** Starts to listen. Throws when the address cannot be used. */
 export function listen(edge: Edge, service: Service, streams: Streams, options: HttpOptions): HttpServer {
+  const { telemetry } = edge
+  const streamRoute = telemetry.route('GET', STREAM_PATH)
+  for (const protocol of [STREAM_PROTOCOL, NO_PROTOCOL]) edge.pipeline.counts.of(protocol)
   const app = new Elysia({
     handler: { standardHostname: false }, // paths are found whatever the Host header is, also `api`
     websocket: socketOptions(edge.limits.bodyBytesMax),
@@ -39,16 +45,23 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
       development: false, // its error pages show source code
     },
   })
-    .use(serviceRoutes(service))
-    .use(documentationRoutes(DOCUMENTED_ROUTES))
+    .use(serviceRoutes(service, telemetry))
+    .use(documentationRoutes(DOCUMENTED_ROUTES, telemetry))
     .use(frontDoors(edge))
-    .get(STREAM_PATH, ({ request, server }) => server && openStream(edge, streams, request, server), { parse: 'none' })
+    .get(STREAM_PATH, ({ request, server }) => server && openStream(edge, streams, streamRoute, request, server), {
+      parse: 'none',
+    })
     .onError(({ code, error, request, path }) => {
       const id = requestId(request.headers)
+      const isNothing = code === 'NOT_FOUND'
+      if (!isNothing) edge.logger.error({ err: error, requestId: id }, 'a request failed: this is a bug')
       // Not by way of `new URL`: with some Host headers the request's URL is none.
-      if (code === 'NOT_FOUND') return refuse(reject('not_found', `there is nothing at ${path}`), id)
-      edge.logger.error({ err: error, requestId: id }, 'a request failed: this is a bug')
-      return refuse(reject('internal', 'something went wrong here, it is not your request'), id)
+      const rejection = isNothing
+        ? reject('not_found', `there is nothing at ${path}`)
+        : reject('internal', 'something went wrong here, it is not your request')
+      const response = refuseNobody(edge, rejection, id)
+      telemetry.route(knownMethod(request.method), UNKNOWN_ROUTE).begin().end(response.status)
+      return response
     })
     // Not shared unless that is meant: with a second collector on the port by mistake, half of the requests would go to another log.
     .listen({ hostname: options.host, port: options.port, reusePort: options.isShared })
@@ -71,10 +84,12 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
 function frontDoors(edge: Edge) {
   const app = new Elysia()
   for (const { method, path, door } of FRONT_DOORS) {
+    const route = edge.telemetry.route(method, path)
+    edge.pipeline.counts.of(door.name) // begins at 0, so that the first refusal shows as one
     app.route(
       method,
       path,
-      ({ request, server }) => receive(edge, door, request, server?.requestIP(request)?.address),
+      ({ request, server }) => receive(edge, door, route, request, server?.requestIP(request)?.address),
       { parse: 'none' },
     )
   }
@@ -83,13 +98,24 @@ function frontDoors(edge: Edge) {
     methodsByPath.set(path, [...(methodsByPath.get(path) ?? []), method])
   for (const [path, methods] of methodsByPath) {
     const allow = [...methods, 'OPTIONS'].join(', ')
-    app.all(path, ({ request }) => otherMethod(request, allow), { parse: 'none' })
+    app.all(path, ({ request }) => otherMethod(edge, path, request, allow), { parse: 'none' })
   }
   return app
 }
 
-function otherMethod(request: Request, allow: string): Response {
-  if (request.method === 'OPTIONS') return preflight(request, allow)
+function otherMethod(edge: Edge, path: string, request: Request, allow: string): Response {
+  const told = edge.telemetry.route(knownMethod(request.method), path).begin()
   const message = `${request.method} is not for this path, but ${allow}`
-  return refuse(reject('method_not_allowed', message), requestId(request.headers), { allow })
+  const response =
+    request.method === 'OPTIONS'
+      ? preflight(request, allow)
+      : refuseNobody(edge, reject('method_not_allowed', message), requestId(request.headers), { allow })
+  told.end(response.status)
+  return response
+}
+
+/** A refusal that no front door has said. */
+function refuseNobody(edge: Edge, rejection: Rejection, id: string, headers?: Record<string, string>): Response {
+  edge.pipeline.counts.of(NO_PROTOCOL).refused[rejection.rejection]++
+  return refuse(rejection, id, headers)
 }

@@ -7,6 +7,8 @@ import type { InFlightBytes } from './in-flight.ts'
 /** A body, and the room it takes in the limit of all bodies, to be released when the request is answered. */
 export interface Body {
   readonly text: string
+  /** Of the body, decompressed. */
+  readonly bytes: number
   readonly heldBytes: number
   /** As it came over the wire, when that was asked for. */
   readonly raw?: Uint8Array
@@ -57,7 +59,7 @@ async function readText(
   try {
     const text = await request.text()
     if (isMangled(text, lengthBytes)) refused = notUtf8()
-    else if (inFlight.take(lengthBytes - aheadBytes)) return { text, heldBytes: lengthBytes }
+    else if (inFlight.take(lengthBytes - aheadBytes)) return { text, bytes: lengthBytes, heldBytes: lengthBytes }
     else refused = noRoom()
   } catch {
     refused = incomplete()
@@ -102,7 +104,7 @@ async function readEncoded(
     heldBytes += more
   }
   const text = decodeUtf8(bytes)
-  if (text !== undefined) return keepRaw ? { text, heldBytes, raw: raw.bytes } : { text, heldBytes }
+  if (text !== undefined) return { text, bytes: bytes.length, heldBytes, ...(keepRaw ? { raw: raw.bytes } : {}) }
   inFlight.release(heldBytes)
   return notUtf8()
 }

@@ -11,6 +11,7 @@ import type { Journeys } from '../journeys.ts'
 import type { Pipeline } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import type { RouteTelemetry, Telemetry, Trace } from '../telemetry/telemetry.ts'
 import { refuse } from './answer.ts'
 import type { Brake } from './brake.ts'
 import { allowOrigin } from './cors.ts'
@@ -45,6 +46,7 @@ export interface Edge {
   /** The log is nearly full: who can wait should. */
   isLogFilling(): boolean
   readonly logger: Logger
+  readonly telemetry: Telemetry
 }
 
 /** A request at a front door. */
@@ -58,6 +60,8 @@ export interface Visit {
   readonly origin: string | null
   /** Where the connection comes from. */
   readonly peerAddress: string | undefined
+  /** Of its span; undefined when it is not sampled. */
+  readonly trace: Trace | undefined
 }
 
 /** A front door: what it is called in the column `protocol`, and what it does with a request. */
@@ -78,23 +82,34 @@ export interface RequestContext extends RequestFacts {
 export async function receive(
   edge: Edge,
   door: Door,
+  route: RouteTelemetry,
   request: Request,
   peerAddress: string | undefined,
 ): Promise<Response> {
   const { headers } = request
+  const told = route.begin(headers)
+  const { trace } = told
   const id = requestId(headers)
   const origin = headers.get('origin')
   let response: Response
   try {
-    response = await door.receive({ edge, protocol: door.name, request, requestId: id, origin, peerAddress })
+    response = await door.receive({ edge, protocol: door.name, request, requestId: id, origin, peerAddress, trace })
   } catch (error) {
     edge.logger.error({ err: error, requestId: id, protocol: door.name }, 'a request failed: this is a bug')
     const rejection = reject('internal', 'something went wrong here, it is not your request')
+    edge.pipeline.counts.of(door.name).refused.internal++
     response = refuse(rejection, id, {}, door.wordRefusal?.(rejection))
   }
   if (response.status === REJECTIONS.rate_limited.status) await edge.brake.hold()
   if (origin !== null) allowOrigin(response.headers, origin)
+  told.end(response.status)
   return response
+}
+
+/** Counts a refusal and says it; `body`: in a protocol's own words. */
+export function refuseVisit({ edge, protocol, requestId }: Visit, rejection: Rejection, body?: object): Response {
+  edge.pipeline.counts.of(protocol).refused[rejection.rejection]++
+  return refuse(rejection, requestId, {}, body)
 }
 
 /** Checks the key that a request presents, and whether it may do this from here; at once when the key is known. */
@@ -128,6 +143,7 @@ function contextOf(visit: Visit, found: Authenticated | KeyRefusal, scope: Scope
     anonymizeIp: edge.anonymizeIp,
     userAgent: headers.get('user-agent') ?? '',
     schemaVersion,
+    trace: visit.trace,
   }
 }
 

@@ -6,10 +6,10 @@ import { presentedKey } from '../auth/presented-key.ts'
 import { parseJson, parseJsonExactly } from '../json.ts'
 import type { Drafts, Receipt, Summary } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
-import { answer, refuse } from './answer.ts'
+import { answer } from './answer.ts'
 import { readBody } from './body.ts'
 import { tooLarge } from './decompression.ts'
-import { admit, type Door, type Edge, type RequestContext, type Visit } from './edge.ts'
+import { admit, type Door, type Edge, type RequestContext, refuseVisit, type Visit } from './edge.ts'
 import { isSigned, verify } from './signed.ts'
 import { waitsTooLong } from './turns.ts'
 
@@ -46,10 +46,9 @@ export function jsonDoor(protocol: JsonProtocol): Door {
     wordRefusal: protocol.wordRefusal,
     async receive(visit) {
       const receipt = await take(visit, protocol)
-      const { requestId } = visit
-      if (isRejection(receipt)) return refuse(receipt, requestId, {}, protocol.wordRefusal?.(receipt))
+      if (isRejection(receipt)) return refuseVisit(visit, receipt, protocol.wordRefusal?.(receipt))
       const { status, body } = protocol.acknowledge(receipt)
-      return answer(status, requestId, body, receipt.rate)
+      return answer(status, visit.requestId, body, receipt.rate)
     },
   }
 }
@@ -66,6 +65,7 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   const bytesMax = early?.key.bodyBytesMax ?? bodyBytesMax
   const body = await readBody(request, { bytesMax, keepRaw: isSigned(request) }, edge.inFlight)
   if (isRejection(body)) return body
+  edge.pipeline.counts.of(visit.protocol).bytes += body.bytes
   try {
     if (early !== undefined) {
       const isTurn = itsTurn(early, body.heldBytes)
@@ -114,9 +114,12 @@ async function accept(
   if (isRejection(drafts)) return drafts
   const batchEventsMax = context.key.batchEventsMax ?? protocol.limits(context.edge).batchEventsMax
   const { length } = drafts.values
-  if (length > batchEventsMax)
-    return reject('batch_too_large', `a batch may have ${batchEventsMax} events, this one has ${length}`)
-  const receipt = await context.edge.pipeline.accept(context, {
+  const { pipeline } = context.edge
+  if (length > batchEventsMax) {
+    const message = `a batch may have ${batchEventsMax} events, this one has ${length}`
+    return pipeline.counts.decided(context, length, reject('batch_too_large', message))
+  }
+  const receipt = await pipeline.accept(context, {
     ...drafts,
     parseExactly() {
       const exact = protocol.open(parseJsonExactly(text), context, text)

@@ -84,4 +84,16 @@ export const SERVICE_ROUTES: readonly Route[] = [
       refusals: [],
     },
   },
+  {
+    method: 'GET',
+    path: '/metrics',
+    operation: {
+      summary: 'Metrics for Prometheus',
+      description: 'What docs/telemetry.md lists, in the text format 0.0.4.',
+      tag: 'Service',
+      key: 'none',
+      success: { status: 200, description: 'The text format of Prometheus.' },
+      refusals: [],
+    },
+  },
 ]

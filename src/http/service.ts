@@ -1,10 +1,12 @@
-/** What operators and load balancers ask: `/livez`, `/readyz`, `/health`, `/stats`; and `/api/track/health`, for scripts. */
+/** What operators, load balancers and Prometheus ask: `/livez`, `/readyz`, `/health`, `/stats`, `/metrics`; and `/api/track/health`, for scripts. */
 import { Elysia } from 'elysia'
 import { trackHealth } from '../protocols/track-health.ts'
+import { isRejection, type Rejection } from '../rejection.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { answer, refuse } from './answer.ts'
 import { allowOrigin } from './cors.ts'
-import { type Rejection, isRejection } from '../rejection.ts'
 import { requestId } from './request-id.ts'
+import { timed } from './timed.ts'
 
 /** Of a dependency: `down` when it does not answer. */
 export interface DependencyHealth {
@@ -31,27 +33,42 @@ export interface Service {
   ready(): Rejection | undefined
   health(): Promise<Health>
   stats(): object
+  /** In the text format of Prometheus. */
+  metrics(): Promise<string>
 }
 
-export function serviceRoutes(service: Service) {
-  return new Elysia()
-    .get('/livez', ({ request }) => answer(200, idOf(request), '{"status":"ok"}'))
-    .get('/readyz', ({ request }) => {
-      const refused = service.ready()
-      return isRejection(refused) ? refuse(refused, idOf(request)) : answer(200, idOf(request), '{"status":"ok"}')
-    })
-    .get('/health', async ({ request }) => {
-      const health = await service.health()
-      return answer(health.status === 'down' ? 503 : 200, idOf(request), JSON.stringify(health))
-    })
-    .get('/api/track/health', async ({ request }) => {
-      const health = await service.health()
-      const response = answer(health.status === 'down' ? 503 : 200, idOf(request), JSON.stringify(trackHealth(health)))
-      const origin = request.headers.get('origin')
-      if (origin !== null) allowOrigin(response.headers, origin)
-      return response
-    })
-    .get('/stats', ({ request }) => answer(200, idOf(request), JSON.stringify(service.stats())))
+interface Asked {
+  readonly request: Request
+}
+
+const PROMETHEUS_TEXT = 'text/plain; version=0.0.4; charset=utf-8'
+
+export function serviceRoutes(service: Service, telemetry: Telemetry) {
+  const app = new Elysia()
+  const serve = (path: string, handle: (asked: Asked) => Response | Promise<Response>) =>
+    app.get(path, timed(telemetry.route('GET', path), handle))
+  serve('/livez', ({ request }) => answer(200, idOf(request), '{"status":"ok"}'))
+  serve('/readyz', ({ request }) => {
+    const refused = service.ready()
+    return isRejection(refused) ? refuse(refused, idOf(request)) : answer(200, idOf(request), '{"status":"ok"}')
+  })
+  serve('/health', async ({ request }) => {
+    const health = await service.health()
+    return answer(health.status === 'down' ? 503 : 200, idOf(request), JSON.stringify(health))
+  })
+  serve('/api/track/health', async ({ request }) => {
+    const health = await service.health()
+    const response = answer(health.status === 'down' ? 503 : 200, idOf(request), JSON.stringify(trackHealth(health)))
+    const origin = request.headers.get('origin')
+    if (origin !== null) allowOrigin(response.headers, origin)
+    return response
+  })
+  serve('/stats', ({ request }) => answer(200, idOf(request), JSON.stringify(service.stats())))
+  serve('/metrics', async ({ request }) => {
+    const headers = { 'content-type': PROMETHEUS_TEXT, 'x-request-id': idOf(request) }
+    return new Response(await service.metrics(), { headers })
+  })
+  return app
 }
 
 function idOf(request: Request): string {

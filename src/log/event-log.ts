@@ -3,6 +3,7 @@
  * `write-ahead-log.ts` keeps it on disk, `memory-log.ts` in memory only.
  */
 
+import type { Trace } from '../telemetry/telemetry.ts'
 import type { IdRestorer } from './id-recovery.ts'
 
 /** Something that can write itself as one Native block into memory that the log owns. */
@@ -13,6 +14,8 @@ export interface EncodedBlock {
   readonly byteLength: number
   /** Keys of the clients' event ids in it, 12 bytes each; to be asked for once, when the block is durable. */
   readonly ids?: Uint8Array
+  /** Of the sampled commit that it is written in, to be asked for once, when the block is durable. */
+  readonly trace?: Trace | undefined
   /** Writes the block to `target` from `offset` on. The memory is the log's: do not keep it. */
   writeTo(target: Uint8Array, offset: number): void
 }
@@ -50,6 +53,10 @@ export interface SealedSegment {
   readonly blockBytes: number
   /** Time of the seal in ms since 1970; for a segment found at start the time of its last write. */
   readonly sealedAt: number
+  /** When its first block became durable, ms since 1970; for a segment found at start the time of its last write. */
+  readonly oldestAt: number
+  /** Of the sampled commits in it; none for a segment found at start. */
+  readonly traces: readonly Trace[]
   /** The good records, in the order they were written. */
   readonly records: readonly RecordPosition[]
 }

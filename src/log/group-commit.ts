@@ -8,9 +8,10 @@
  * The open block has a limit. Requests that come when it is full wait for the next one; how many may wait is bounded by the bytes
  * of bodies that the edge holds (`IN_FLIGHT_BYTES_MAX`).
  */
-import { EventBlock } from '../native/event-block.ts'
 import type { Event } from '../event.ts'
+import { EventBlock } from '../native/event-block.ts'
 import type { JsonObject } from '../native/json-column.ts'
+import { NOOP_TELEMETRY, type Telemetry, type Trace } from '../telemetry/telemetry.ts'
 import type { CommitOutcome, EncodedBlock, EventLog } from './event-log.ts'
 import { IdBuffer } from './id-buffer.ts'
 
@@ -26,11 +27,18 @@ const NOTHING: JsonObject = Object.freeze({})
 
 const NO_IDS: readonly number[] = []
 
+/** The default limit of OpenTelemetry on the links of a span. */
+const REQUESTS_LINKED_MAX = 128
+
 export interface GroupCommitOptions {
   readonly log: EventLog
   /** Encoded bytes from which on the open block takes no further request. */
   readonly blockBytesMax: number
+  readonly telemetry?: Telemetry
 }
+
+/** Why commits were refused. */
+type Refusal = Exclude<CommitOutcome, 'durable'>
 
 /** A block and the promise that all requests in it wait for. */
 class Group implements EncodedBlock {
@@ -38,6 +46,9 @@ class Group implements EncodedBlock {
   private readonly idKeys = new IdBuffer()
   /** The block takes no further request. */
   isFull = false
+  /** Of the sampled requests in it. */
+  readonly requests: Trace[] = []
+  trace: Trace | undefined
   private settle: (outcome: CommitOutcome) => void = () => undefined
   outcome: Promise<CommitOutcome> = Promise.resolve('durable')
 
@@ -63,7 +74,7 @@ class Group implements EncodedBlock {
     this.block.writeTo(target, offset)
   }
 
-  append(events: readonly Event[], ids: readonly number[], blockBytesMax: number): void {
+  append(events: readonly Event[], ids: readonly number[], trace: Trace | undefined, blockBytesMax: number): void {
     const before = this.rows
     for (const event of events) {
       this.block.append(event)
@@ -72,6 +83,7 @@ class Group implements EncodedBlock {
       event.context = NOTHING
     }
     this.idKeys.appendWords(ids)
+    if (trace !== undefined && this.requests.length < REQUESTS_LINKED_MAX) this.requests.push(trace)
     // Asking for the size takes a look at every column: not for every single event.
     if ((before % CHECK_ROWS) + events.length >= CHECK_ROWS) this.isFull = this.byteLength >= blockBytesMax
   }
@@ -80,6 +92,8 @@ class Group implements EncodedBlock {
     this.block.clear()
     this.idKeys.clear()
     this.isFull = false
+    this.requests.length = 0
+    this.trace = undefined
     this.settle(outcome)
   }
 }
@@ -87,6 +101,7 @@ class Group implements EncodedBlock {
 export class GroupCommit {
   private readonly log: EventLog
   private readonly blockBytesMax: number
+  private readonly telemetry: Telemetry
   private gathering = new Group()
   private spare = new Group()
   private running: Promise<void> | undefined
@@ -94,6 +109,8 @@ export class GroupCommit {
   private commitBegunAt = 0
   /** Events and commits since start, and how long commits took in all, in ms. */
   readonly totals = { events: 0, commits: 0, commitMs: 0 }
+  /** Refused commits since start, by reason. */
+  readonly refusals: Record<Refusal, number> = { log_full: 0, disk_full: 0, io_error: 0, closed: 0 }
 
   /** The last commit that was refused, at what `performance.now()`; undefined again after one that succeeded. */
   lastRefusal: { readonly outcome: CommitOutcome; readonly at: number } | undefined
@@ -101,18 +118,20 @@ export class GroupCommit {
   constructor(options: GroupCommitOptions) {
     this.log = options.log
     this.blockBytesMax = options.blockBytesMax
+    this.telemetry = options.telemetry ?? NOOP_TELEMETRY
     this.gathering.open()
   }
 
   /**
    * Resolves when the events are durable, or with the reason why they are not; then none of them is kept.
    * @param ids keys of those event ids that are to be found again after a start, three words each
+   * @param trace of the request, when it is sampled
    */
-  async append(events: readonly Event[], ids: readonly number[] = NO_IDS): Promise<CommitOutcome> {
+  async append(events: readonly Event[], ids: readonly number[] = NO_IDS, trace?: Trace): Promise<CommitOutcome> {
     while (!this.closed && this.gathering.isFull) await this.gathering.outcome
     if (this.closed) return 'closed'
     const group = this.gathering
-    group.append(events, ids, this.blockBytesMax)
+    group.append(events, ids, trace, this.blockBytesMax)
     this.running ??= this.run()
     return group.outcome
   }
@@ -129,10 +148,14 @@ export class GroupCommit {
       const { rows } = group
       const begun = performance.now()
       this.commitBegunAt = begun
+      const told = this.telemetry.beginCommit(rows, group.requests)
+      group.trace = told.trace
       const outcome = await this.log.commit([group])
+      told.end(outcome)
       this.totals.commitMs += performance.now() - begun
       this.totals.commits++
       if (outcome === 'durable') this.totals.events += rows
+      else this.refusals[outcome]++
       this.lastRefusal = outcome === 'durable' ? undefined : { outcome, at: performance.now() }
       group.close(outcome)
     }

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
+import type { Trace } from '../telemetry/telemetry.ts'
 import { Background } from './background.ts'
 import {
   type CommitOutcome,
@@ -39,6 +40,7 @@ class MemorySegment {
   readonly regions: RingRegion[] = []
   readonly records: RecordPosition[] = []
   readonly places: number[] = []
+  readonly traces: Trace[] = []
   rows = 0
   blockBytes = 0
   sealedAt = 0
@@ -124,6 +126,7 @@ export class MemoryLog implements EventLog {
       const checksum = crc32(this.#ring.memory.subarray(place, place + byteLength))
       segment.places.push(place)
       segment.records.push({ ordinal: segment.records.length, offset: segment.blockBytes, byteLength, rows, checksum })
+      if (block.trace !== undefined) segment.traces.push(block.trace)
       segment.rows += rows
       segment.blockBytes += byteLength
       place += byteLength
@@ -153,8 +156,8 @@ export class MemoryLog implements EventLog {
     segment.isTaken = true
     this.#taken += 1
     this.#background.wake()
-    const { number, rows, blockBytes, sealedAt, records } = segment
-    return { number, token: `${this.#logId}/${number}`, rows, blockBytes, sealedAt, records }
+    const { number, rows, blockBytes, sealedAt, firstAt: oldestAt, traces, records } = segment
+    return { number, token: `${this.#logId}/${number}`, rows, blockBytes, sealedAt, oldestAt, traces, records }
   }
 
   async *read(

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { crc32 } from 'node:zlib'
+import type { Trace } from '../telemetry/telemetry.ts'
 import type { EncodedBlock, RecordPosition } from './event-log.ts'
 import type { LogFile } from './file-system.ts'
 import { IdBuffer } from './id-buffer.ts'
@@ -57,6 +58,8 @@ export class OpenSegment {
   recordCount = 0
   /** Keys of the event ids in its blocks. */
   readonly ids = new IdBuffer()
+  /** Of the sampled commits in it. */
+  readonly traces: Trace[] = []
   /** The directory entry is on disk. */
   isEntrySynced = false
   /** There may be bytes of refused blocks behind the end. */
@@ -110,6 +113,7 @@ export class OpenSegment {
       this.rows += block.rows
       this.blockBytes += block.byteLength
       if (block.ids !== undefined) this.ids.append(block.ids)
+      if (block.trace !== undefined) this.traces.push(block.trace)
     }
     this.recordCount += pending.blocks.length
     this.end += pending.byteLength

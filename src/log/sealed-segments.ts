@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Trace } from '../telemetry/telemetry.ts'
 import type { Background } from './background.ts'
 import type { RecordPosition, SealedSegment } from './event-log.ts'
 import { errorCode, type FileSystem } from './file-system.ts'
@@ -21,6 +22,8 @@ export interface SealedFile {
   /** When its first block was written, ms since 1970. */
   readonly firstAt: number
   readonly sealedAt: number
+  /** Of the sampled commits in it. */
+  readonly traces: readonly Trace[]
   /** Its blocks and token, when all of them are in the ring; else they come from the file, when it is taken. */
   readonly inRing: { readonly copy: RingCopy; readonly token: string } | undefined
 }
@@ -88,10 +91,10 @@ export class SealedSegments {
       this.#taken += 1
       // What is open may be old enough to be sealed, now that fewer wait.
       this.#background.wake()
-      const { number, sealedAt, inRing } = segment
-      if (inRing !== undefined) return describe(number, inRing.token, sealedAt, inRing.copy.records)
+      const { inRing } = segment
+      if (inRing !== undefined) return describe(segment, inRing.token, inRing.copy.records)
       const verified = await this.#verify(segment)
-      if (verified !== undefined) return describe(number, verified.token, sealedAt, verified.records)
+      if (verified !== undefined) return describe(segment, verified.token, verified.records)
     }
     return undefined
   }
@@ -180,12 +183,13 @@ export class SealedSegments {
   }
 }
 
-function describe(number: number, token: string, sealedAt: number, records: readonly RecordPosition[]): SealedSegment {
+function describe(file: SealedFile, token: string, records: readonly RecordPosition[]): SealedSegment {
+  const { number, sealedAt, firstAt: oldestAt, traces } = file
   let rows = 0
   let blockBytes = 0
   for (const record of records) {
     rows += record.rows
     blockBytes += record.byteLength
   }
-  return { number, token, rows, blockBytes, sealedAt, records }
+  return { number, token, rows, blockBytes, sealedAt, oldestAt, traces, records }
 }

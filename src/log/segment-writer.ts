@@ -192,7 +192,7 @@ export class SegmentWriter {
 
   async #seal(segment: OpenSegment): Promise<void> {
     const { directory, fileSystem, now, onSealed } = this.#options
-    const { number, ring, firstAt } = segment
+    const { number, ring, firstAt, traces } = segment
     await this.#cut(segment)
     await this.#keepIds(segment)
     if (!segment.isRenamed) await this.#rename(segment)
@@ -200,7 +200,7 @@ export class SegmentWriter {
     await this.#closeFile(segment)
     this.#unsealed.delete(number)
     const inRing = ring && { copy: ring, token: `${segment.logId}/${number}` }
-    onSealed({ number, fileBytes: segment.end, firstAt, sealedAt: now(), inRing })
+    onSealed({ number, fileBytes: segment.end, firstAt, sealedAt: now(), traces, inRing })
   }
 
   /** Tried once: the seal does not depend on it. */

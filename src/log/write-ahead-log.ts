@@ -158,7 +158,14 @@ export class WriteAheadLog implements EventLog {
     this.#account.written += recordBytes
     this.#account.durable += recordBytes
     this.#account.logBytes += bytes
-    this.#sealed.add({ number, fileBytes: bytes, firstAt: modifiedAt, sealedAt: modifiedAt, inRing: undefined })
+    this.#sealed.add({
+      number,
+      fileBytes: bytes,
+      firstAt: modifiedAt,
+      sealedAt: modifiedAt,
+      traces: [],
+      inRing: undefined,
+    })
   }
 
   /**

@@ -4,6 +4,8 @@ import { dirname, join } from 'node:path'
 import { Elysia } from 'elysia'
 import { version } from '../../package.json'
 import { requestId } from '../http/request-id.ts'
+import { timed } from '../http/timed.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import { openApiDocument, type Route } from './document.ts'
 
 /** Swagger UI's files; nothing is loaded from elsewhere. */
@@ -30,19 +32,19 @@ const PAGE = `<!doctype html>
 </html>
 `
 
-export function documentationRoutes(routes: readonly Route[]) {
+export function documentationRoutes(routes: readonly Route[], telemetry: Telemetry) {
   const document = JSON.stringify(openApiDocument(routes, version))
   const json = ({ request }: Asked) => answer(request, document, 'application/json')
   const page = ({ request }: Asked) => answer(request, PAGE, 'text/html; charset=utf-8')
   const app = new Elysia()
-    .get('/openapi.json', json)
-    .get('/api-docs.json', json)
-    .get('/docs', page)
-    .get('/api-docs', page)
+  const serve = (path: string, handle: (asked: Asked) => Response) =>
+    app.get(path, timed(telemetry.route('GET', path), handle))
+  for (const path of ['/openapi.json', '/api-docs.json']) serve(path, json)
+  for (const path of ['/docs', '/api-docs']) serve(path, page)
   const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
   for (const [name, type] of Object.entries(ASSETS)) {
     const file = Bun.file(join(directory, name))
-    app.get(`/docs/${name}`, ({ request }) => answer(request, file, type, { 'cache-control': 'max-age=86400' }))
+    serve(`/docs/${name}`, ({ request }) => answer(request, file, type, { 'cache-control': 'max-age=86400' }))
   }
   return app
 }

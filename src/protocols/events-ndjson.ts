@@ -8,18 +8,19 @@
 import { Readable } from 'node:stream'
 import { presentedKey } from '../auth/presented-key.ts'
 import type { EventError, EventWarning } from '../event-reading.ts'
-import { answer, refuse } from '../http/answer.ts'
+import { answer } from '../http/answer.ts'
 import { decodeUtf8, incomplete, noRoom, readBody } from '../http/body.ts'
 import { decompressStream, encodingOf, tooLarge } from '../http/decompression.ts'
-import { admit, type Edge, type RequestContext, type Visit } from '../http/edge.ts'
+import { admit, type Edge, type RequestContext, refuseVisit, type Visit } from '../http/edge.ts'
 import { nothingAcceptable } from '../http/json-door.ts'
 import { isSigned, verify } from '../http/signed.ts'
 import { waitsTooLong } from '../http/turns.ts'
 import { parseJson, parseJsonExactly } from '../json.ts'
-import { ByteBuffer } from '../native/byte-buffer.ts'
 import type { RateState } from '../limits/limits.ts'
+import { ByteBuffer } from '../native/byte-buffer.ts'
 import type { Receipt, Summary } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
+import type { DoorCounts } from '../telemetry/event-counts.ts'
 import { receiptBody } from './receipt-body.ts'
 
 /** Lines gathered before they are taken as one batch, in bytes. */
@@ -34,12 +35,12 @@ const FINDINGS_MAX = 100
 const NEWLINE = 0x0a
 
 export async function receiveNdjson(visit: Visit): Promise<Response> {
-  const { request, requestId } = visit
+  const { request } = visit
   const context = await admit(visit, presentedKey(request.headers))
-  if (isRejection(context)) return refuse(context, requestId)
+  if (isRejection(context)) return refuseVisit(visit, context)
   const opened =
     isSigned(request) || context.key.signing === 'required' ? await readSigned(visit, context) : openStream(visit)
-  if (isRejection(opened)) return refuse(opened, requestId)
+  if (isRejection(opened)) return refuseVisit(visit, opened)
   const upload = new Upload(context)
   let refused: Rejection | undefined
   try {
@@ -47,10 +48,10 @@ export async function receiveNdjson(visit: Visit): Promise<Response> {
   } finally {
     opened.close(refused)
   }
-  if (refused !== undefined) return refuse({ ...refused, accepted: upload.accepted }, requestId)
+  if (refused !== undefined) return refuseVisit(visit, { ...refused, accepted: upload.accepted })
   const receipt = upload.receipt()
-  if (receipt.accepted === 0) return refuse(nothingAcceptable(receipt), requestId)
-  return answer(201, requestId, receiptBody(receipt), receipt.rate)
+  if (receipt.accepted === 0) return refuseVisit(visit, nothingAcceptable(receipt))
+  return answer(201, visit.requestId, receiptBody(receipt), receipt.rate)
 }
 
 /** A body to be read, and what is to be done at its end. */
@@ -104,10 +105,12 @@ class Upload {
   private rate: RateState | undefined
   private readonly context: RequestContext
   private readonly edge: Edge
+  private readonly counts: DoorCounts
 
   constructor(context: RequestContext) {
     this.context = context
     this.edge = context.edge
+    this.counts = context.edge.pipeline.counts.of(context.protocol)
   }
 
   /** Takes everything; gives why the rest was refused, if it was. */
@@ -145,6 +148,7 @@ class Upload {
     let linesEnd = 0
     for await (const chunk of source) {
       bytes += chunk.length
+      this.counts.bytes += chunk.length
       if (bytes > ndjsonBytesMax) return tooLarge(ndjsonBytesMax)
       if (!(await this.hold(chunk.length))) return noRoom()
       const newline = chunk.lastIndexOf(NEWLINE)
@@ -218,6 +222,7 @@ class Upload {
       const parsed = parseJson(line)
       if ('malformed' in parsed) {
         this.reject({ index: firstIndex + offset, code: 'malformed_json', path: '', message: parsed.malformed })
+        this.counts.reject('malformed_json', 1)
         continue
       }
       good.push(line)

@@ -5,8 +5,8 @@
 import { Type } from '@sinclair/typebox'
 import { presentedKey } from '../auth/presented-key.ts'
 import { expected } from '../event-reading.ts'
-import { answer, refuse } from '../http/answer.ts'
-import { admit, type Door, type Visit } from '../http/edge.ts'
+import { answer } from '../http/answer.ts'
+import { admit, type Door, refuseVisit, type Visit } from '../http/edge.ts'
 import { verify } from '../http/signed.ts'
 import type { JourneyQuery } from '../journey.ts'
 import type { Operation } from '../openapi/operation.ts'
@@ -21,9 +21,8 @@ const TIME_WANTED = 'an ISO 8601 time or milliseconds since 1970, of the years 1
 export const JOURNEY_DOOR: Door = {
   name: 'users/journey',
   async receive(visit) {
-    const { requestId } = visit
     const body = await read(visit)
-    const response = isRejection(body) ? refuse(body, requestId) : answer(200, requestId, body)
+    const response = isRejection(body) ? refuseVisit(visit, body) : answer(200, visit.requestId, body)
     response.headers.set('cache-control', 'no-store') // a cache on the way may not know that the answer is the key's alone
     return response
   },

@@ -2,13 +2,13 @@
 import type { Server } from 'bun'
 import { presentedKey } from '../auth/presented-key.ts'
 import { isKeyShaped } from '../control/keys.ts'
-import { refuse } from '../http/answer.ts'
-import { admit, type Edge } from '../http/edge.ts'
+import { admit, type Edge, refuseVisit } from '../http/edge.ts'
 import { requestId } from '../http/request-id.ts'
 import { verify } from '../http/signed.ts'
 import type { Streams } from '../http/streams.ts'
 import type { Operation } from '../openapi/operation.ts'
 import { isRejection, reject } from '../rejection.ts'
+import type { RouteTelemetry, Trace } from '../telemetry/telemetry.ts'
 import { EventStream, STREAM_PROTOCOL } from './stream.ts'
 
 export const STREAM_PATH = '/v1/stream'
@@ -29,14 +29,30 @@ a key that is no good any more with 1008, the end of the collector with 1001: co
   refusals: ['invalid_event', 'unauthorized', 'forbidden', 'overloaded'],
 }
 
+const SWITCHING_PROTOCOLS = 101
+
 const NOTHING = new Uint8Array(0)
 
 /** Makes a WebSocket of the request; gives an answer when it does not. */
 export async function openStream(
   edge: Edge,
   streams: Streams,
+  route: RouteTelemetry,
   request: Request,
   server: Server<unknown>,
+): Promise<Response | undefined> {
+  const told = route.begin(request.headers)
+  const response = await shakeHands(edge, streams, request, server, told.trace)
+  told.end(response?.status ?? SWITCHING_PROTOCOLS)
+  return response
+}
+
+async function shakeHands(
+  edge: Edge,
+  streams: Streams,
+  request: Request,
+  server: Server<unknown>,
+  trace: Trace | undefined,
 ): Promise<Response | undefined> {
   const { headers } = request
   const id = requestId(headers)
@@ -44,17 +60,18 @@ export async function openStream(
   const presented = presentedKey(headers) ?? keyInQuery(request.url) ?? offered.find(isKeyShaped)
   const peerAddress = server.requestIP(request)?.address
   const origin = headers.get('origin')
-  const visit = { edge, protocol: STREAM_PROTOCOL, request, requestId: id, origin, peerAddress }
+  const visit = { edge, protocol: STREAM_PROTOCOL, request, requestId: id, origin, peerAddress, trace }
   const context = await admit(visit, presented)
-  if (isRejection(context)) return refuse(context, id)
+  if (isRejection(context)) return refuseVisit(visit, context)
   const signature = await verify(context, request, NOTHING)
-  if (isRejection(signature)) return refuse(signature, id)
+  if (isRejection(signature)) return refuseVisit(visit, signature)
   const chosen = offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : offered[0]
   const isOpen = server.upgrade(request, {
     data: new EventStream(context, presented ?? '', origin, streams),
     headers: { 'x-request-id': id, ...(chosen ? { 'sec-websocket-protocol': chosen } : {}) },
   })
-  return isOpen ? undefined : refuse(reject('invalid_event', `expected a WebSocket handshake at ${STREAM_PATH}`), id)
+  if (isOpen) return undefined
+  return refuseVisit(visit, reject('invalid_event', `expected a WebSocket handshake at ${STREAM_PATH}`))
 }
 
 function keyInQuery(url: string): string | undefined {

@@ -20,6 +20,7 @@ import type { Stream, Streams } from '../http/streams.ts'
 import { waitsTooLong } from '../http/turns.ts'
 import { isObject, parseJson, parseJsonExactly } from '../json.ts'
 import { isRejection, REJECTIONS, type Rejection, type RejectionCode, reject } from '../rejection.ts'
+import type { DoorCounts } from '../telemetry/event-counts.ts'
 import { eventsOf } from './events.ts'
 import { receiptBody } from './receipt-body.ts'
 
@@ -44,6 +45,7 @@ export class EventStream implements Stream {
   private readonly presented: string
   private readonly origin: string | null
   private readonly streams: Streams
+  private readonly counts: DoorCounts
   private socket: ServerWebSocket<unknown> | undefined
   private waitingBytes = 0
   private waitingMessages = 0
@@ -63,6 +65,7 @@ export class EventStream implements Stream {
     this.presented = presented
     this.origin = origin
     this.streams = streams
+    this.counts = context.edge.pipeline.counts.of(STREAM_PROTOCOL)
   }
 
   get isPaused(): boolean {
@@ -130,6 +133,7 @@ export class EventStream implements Stream {
     const isHeld = inFlight.take(bytes)
     this.waitingBytes += bytes
     this.waitingMessages++
+    this.counts.bytes += bytes
     this.balance()
     try {
       refused = await this.answer(text, bytes, isHeld)
@@ -165,12 +169,12 @@ export class EventStream implements Stream {
     const values = valuesOf(parsed.value)
     if (isRejection(values)) return this.refuse(seq, values)
     const batchEventsMax = key.batchEventsMax ?? edge.limits.batchEventsMax
-    if (values.length > batchEventsMax)
-      return this.refuse(
-        seq,
-        reject('batch_too_large', `a message may have ${batchEventsMax} events, this one has ${values.length}`),
-      )
     const facts = { ...this.context, key, receivedAt: Date.now() }
+    if (values.length > batchEventsMax) {
+      const message = `a message may have ${batchEventsMax} events, this one has ${values.length}`
+      const tooMany = reject('batch_too_large', message)
+      return this.refuse(seq, edge.pipeline.counts.decided(facts, values.length, tooMany))
+    }
     const parseExactly = () => {
       const exact = valuesOf(parseJsonExactly(text))
       return isRejection(exact) ? [] : exact
@@ -185,6 +189,7 @@ export class EventStream implements Stream {
 
   private refuse(seq: Sequence, rejection: Rejection): RejectionCode {
     const { rejection: code, rate } = rejection
+    this.counts.refused[code]++
     const retryAfterMs = rate?.taken === false ? rate.retryAfterSeconds * 1000 : RETRY_AFTER_MS
     const body = { type: 'error', seq, ...errorBody(rejection, this.context.requestId) }
     this.send(JSON.stringify(REJECTIONS[code].retryable ? { ...body, retry_after_ms: retryAfterMs } : body))
@@ -209,6 +214,7 @@ export class EventStream implements Stream {
     )
     if (!socket.isPaused && (load > 1 || isLogFilling)) {
       socket.pause()
+      this.context.edge.pipeline.counts.slowDowns++
       this.send(`{"type":"slow_down","retry_after_ms":${RETRY_AFTER_MS}}`)
     } else if (socket.isPaused && load < 0.5 && !isLogFilling) socket.resume()
     clearTimeout(this.recheck)

@@ -14,6 +14,7 @@
 import assert from 'node:assert/strict'
 import type { EventLog, SealedSegment } from '../log/event-log.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { type FlushTelemetry, NOOP_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
 import { type InsertTarget, insertNative, type StatementFailure } from './insert.ts'
 import { type Part, Refusals, type Sending } from './refusals.ts'
 import { asFailure, isItsOwn, isWorthAsking } from './retry-rules.ts'
@@ -24,6 +25,7 @@ export interface FlusherOptions {
   readonly log: EventLog
   readonly target: InsertTarget
   readonly logger: Logger
+  readonly telemetry?: Telemetry
   /** Directory of the dead letters, made when it is needed. */
   readonly deadLettersDirectory: string
   /** Requests to ClickHouse at once. Default 2. */
@@ -69,6 +71,7 @@ export interface FlusherStats {
 
 interface Held {
   readonly segment: SealedSegment
+  readonly told: FlushTelemetry
   /** Undefined until it is known whether it was split before a restart. */
   sending: Sending | undefined
   /** Parts of it that are stored. */
@@ -90,6 +93,7 @@ const ABORTED: StatementFailure = { exceptionCode: undefined, code: 'aborted', m
 /** Takes segments from the log until it is closed and empty, or `stop`; see the head of the file. */
 export class Flusher {
   readonly #options: FlusherOptions
+  readonly #telemetry: Telemetry
   readonly #turns: Turns
   readonly #refusals: Refusals
   readonly #retryMinMs: number
@@ -110,6 +114,7 @@ export class Flusher {
 
   constructor(options: FlusherOptions) {
     this.#options = options
+    this.#telemetry = options.telemetry ?? NOOP_TELEMETRY
     this.#inFlightMax = options.inFlightMax ?? IN_FLIGHT_MAX
     this.#retryMinMs = options.retryMinMs ?? RETRY_MIN_MS
     this.#retryMaxMs = options.retryMaxMs ?? RETRY_MAX_MS
@@ -173,6 +178,7 @@ export class Flusher {
       if (segment === undefined) break
       const held: Held = {
         segment,
+        told: this.#telemetry.beginFlush(segment),
         sending: undefined,
         partsStored: 0,
         failures: 0,
@@ -181,6 +187,7 @@ export class Flusher {
       }
       const stored = this.#store(held).finally(() => {
         this.#held.delete(held)
+        held.told.end()
         this.#wakeTaker?.()
       })
       this.#held.set(held, stored)
@@ -223,6 +230,7 @@ export class Flusher {
       if (isAsWhole(held) && isWorthAsking(held.failures, failure) && (await this.#investigate(held))) continue
       await this.#turns.pause(this.#waitMs(held), signal)
       this.#retries += 1
+      held.told.retry(failure.code)
     }
   }
 
@@ -236,6 +244,7 @@ export class Flusher {
       if (failure !== undefined) return failure
       held.partsStored += 1
     }
+    held.told.stored()
     await this.#options.log.release(segment)
     this.#insertedSegments += 1
     this.#oneMoreAt = 0
@@ -265,12 +274,15 @@ export class Flusher {
     const turn = await this.#turns.take(signal)
     if (turn === undefined) return ABORTED
     const { token, blockBytes: bodyBytes } = part
+    const told = held.told.beginInsert(part)
     const result = await insertNative(target, {
       body: log.read(held.segment, part.records),
       bodyBytes,
       token,
+      traceparent: told.traceparent,
       signal,
     })
+    told.end(result.outcome === 'failed' ? result.failure.code : undefined)
     if (result.outcome === 'failed') {
       held.isOwnTrouble = isItsOwn(held.isStuck, result.failure)
       turn.settle(signal.aborted || held.isOwnTrouble ? 'unclear' : 'badly')

@@ -37,6 +37,8 @@ export interface InsertRequest {
   readonly bodyBytes: number
   /** Deduplication token; the same body at every use. */
   readonly token: string
+  /** Of the span of this try, for ClickHouse's own spans (W3C Trace Context). It is no setting: tries may differ in it. */
+  readonly traceparent?: string | undefined
   readonly signal?: AbortSignal
 }
 
@@ -103,6 +105,7 @@ export interface Statement {
   readonly settings: Readonly<Record<string, string>>
   readonly body: AsyncIterable<Uint8Array> | readonly Uint8Array[]
   readonly bodyBytes: number
+  readonly traceparent?: string | undefined
   readonly signal?: AbortSignal
 }
 
@@ -137,6 +140,7 @@ function send(target: InsertTarget, statement: Statement): Promise<HttpAnswer | 
       authorization: `Basic ${Buffer.from(`${target.user}:${target.password}`).toString('base64')}`,
       'user-agent': 'penstock',
       'content-type': 'application/octet-stream',
+      ...(statement.traceparent === undefined ? {} : { traceparent: statement.traceparent }),
     },
     body: statement.body,
     bodyBytes: statement.bodyBytes,

@@ -8,6 +8,7 @@ import type { Config } from '../config.ts'
 import type { EventLog } from '../log/event-log.ts'
 import { isProblem } from '../problem.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { NOOP_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
 import { type ClickHouse, type ClickHouseOptions, createClickHouse } from './clickhouse.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from './embedded-clickhouse.ts'
 import { Flusher, type FlusherStats } from './flusher.ts'
@@ -17,6 +18,7 @@ export interface SinkOptions {
   readonly config: Config
   readonly log: EventLog
   readonly logger: Logger
+  readonly telemetry?: Telemetry
 }
 
 export interface Sink {
@@ -36,7 +38,7 @@ const RETRY_MIN_MS = 50
 const RETRY_MAX_MS = 5_000
 
 export function startSink(options: SinkOptions): Sink {
-  const { config, log, logger } = options
+  const { config, log, logger, telemetry = NOOP_TELEMETRY } = options
   const embedded =
     config.clickhouse.url === undefined
       ? startEmbeddedClickHouse({ dataDir: config.dataDir, ...config.embedded, logger })
@@ -48,6 +50,7 @@ export function startSink(options: SinkOptions): Sink {
     target: connection,
     deadLettersDirectory: join(config.dataDir, 'dead-letters'),
     logger,
+    telemetry,
   })
   const stopping = new AbortController()
   const failure = Promise.withResolvers<Error>()

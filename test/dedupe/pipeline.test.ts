@@ -11,9 +11,9 @@ import { readBlockIds } from '../../src/native/block-ids.ts'
 import { type Drafts, Pipeline } from '../../src/pipeline.ts'
 import { isRejection } from '../../src/rejection.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
+import { logOptions, readAll } from '../log/support.ts'
 import { makeEvent } from '../support/events.ts'
 import { FaultyDisk } from '../support/faulty-file-system.ts'
-import { logOptions, readAll } from '../log/support.ts'
 
 const KEEP = { windowMs: 3_600_000, idsMax: 100_000 }
 const UNLIMITED = { eventsPerMinute: Number.POSITIVE_INFINITY } as Authenticated
@@ -135,7 +135,7 @@ test('ids are brought back out of files and out of blocks alike', async () => {
   disk.kill()
   const again = await start(disk)
   expect(await send(again.pipeline, [...numbers, 20_000, 39_999, 40_000])).toBe(true)
-  expect(again.pipeline.totals).toMatchObject({ accepted: 20_003, duplicates: 20_002 })
+  expect(again.pipeline.counts.totals()).toMatchObject({ accepted: 20_003, duplicates: 20_002 })
 })
 
 test('a bug in the log leaves nobody waiting: the ids are free again', async () => {
@@ -155,5 +155,5 @@ test('a bug in the log leaves nobody waiting: the ids are free again', async () 
   await expect(copy).rejects.toThrow('a bug')
   isBroken = false
   expect(await send(pipeline, [1])).toBe(true)
-  expect(pipeline.totals).toMatchObject({ accepted: 1, duplicates: 0 })
+  expect(pipeline.counts.totals()).toMatchObject({ accepted: 1, duplicates: 0 })
 })

@@ -56,7 +56,7 @@ describe('write-ahead log on a real file system', () => {
     await first.dispose()
     const second = await openLog(directory)
     const after = await takeOne(second)
-    expect(after).toEqual({ ...before, sealedAt: after.sealedAt })
+    expect(after).toEqual({ ...before, sealedAt: after.sealedAt, oldestAt: after.oldestAt })
     expect(await readBlocks(second, after)).toEqual(['kept'])
   })
 

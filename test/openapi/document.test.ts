@@ -1,11 +1,13 @@
 /** The OpenAPI document that a collector serves: valid, complete, and true to the front doors. */
+
+import { describe, expect, test } from 'bun:test'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Value } from '@sinclair/typebox/value'
-import { describe, expect, test } from 'bun:test'
 import { ErrorSchema, MEANINGS, openApiDocument } from '../../src/openapi/document.ts'
 import { documentationRoutes } from '../../src/openapi/routes.ts'
 import { DOCUMENTED_ROUTES, FRONT_DOORS } from '../../src/protocols/front-doors.ts'
 import { REJECTIONS } from '../../src/rejection.ts'
+import { NOOP_TELEMETRY } from '../../src/telemetry/telemetry.ts'
 
 const document = JSON.parse(JSON.stringify(openApiDocument(DOCUMENTED_ROUTES, '1.2.3')))
 
@@ -54,7 +56,7 @@ test('the examples of errors have the common shape', () => {
 })
 
 test.each(['/docs', '/api-docs'])('%s is a page that needs nothing from elsewhere', async (path) => {
-  const app = documentationRoutes(DOCUMENTED_ROUTES)
+  const app = documentationRoutes(DOCUMENTED_ROUTES, NOOP_TELEMETRY)
   const get = (path: string) => app.handle(new Request(`http://localhost${path}`))
   const page = await (await get(path)).text()
   const links = [...page.matchAll(/(?:src|href|url: )=?["']([^"']+)["']/g)].map(([, link]) => link ?? '')
