@@ -31,15 +31,20 @@ export function composeText(): string {
 
 /** The file with these variables. Throws when one is missing that it wants. */
 export function readCompose(variables: Readonly<Record<string, string>>): ComposeFile {
-  const text = composeText().replaceAll(
-    /\$\{(\w+)(:-|:\?)([^}]*)\}/g,
-    (_, name: string, kind: string, rest: string) => {
-      const value = variables[name] ?? ''
-      if (value === '' && kind === ':?') throw new Error(`${name}: ${rest}`)
-      return value === '' ? rest : value
-    },
-  )
-  return Bun.YAML.parse(text) as ComposeFile
+  return substitute(Bun.YAML.parse(composeText()), variables) as ComposeFile
+}
+
+/** Puts variables into every text: after the file is parsed, as Compose does. */
+function substitute(node: unknown, variables: Readonly<Record<string, string>>): unknown {
+  if (Array.isArray(node)) return node.map((one) => substitute(one, variables))
+  if (typeof node === 'object' && node !== null)
+    return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, substitute(value, variables)]))
+  if (typeof node !== 'string') return node
+  return node.replaceAll(/\$\{(\w+)(:-|:\?)([^}]*)\}/g, (_, name: string, kind: string, rest: string) => {
+    const value = variables[name] ?? ''
+    if (value === '' && kind === ':?') throw new Error(`${name}: ${rest}`)
+    return value === '' ? rest : value
+  })
 }
 
 /** A file of variables, such as .env. */

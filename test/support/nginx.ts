@@ -1,4 +1,4 @@
-/** nginx for tests, from Debian's package, in front of several collectors: with the configuration that the documentation gives. */
+/** nginx for tests, from Debian's package, in front of several collectors: as the documentation sets it up, or as `deploy` does. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { installPackage } from './packages.ts'
 
 const PROGRAM = '/usr/sbin/nginx'
 const DOCUMENTATION = join(import.meta.dir, '../../docs/operations.md')
+const DEPLOYED = join(import.meta.dir, '../../deploy/nginx/nginx.conf')
 
 export interface TestNginx {
   readonly url: string
@@ -17,8 +18,19 @@ export interface TestNginx {
   dispose(): Promise<void>
 }
 
-/** Starts one in front of the collectors at these ports. */
-export async function startTestNginx(ports: readonly number[]): Promise<TestNginx> {
+/** Starts one in front of the collectors at these ports, with what the documentation says. */
+export function startTestNginx(ports: readonly number[]): Promise<TestNginx> {
+  const http = (port: number) => `http {\naccess_log off;\n${documented(port, ports)}\n}`
+  return start((port) => `worker_processes 2;\nevents {}\n${http(port)}\n`)
+}
+
+/** Starts one with the very file of docker-compose.yml; only addresses are others. */
+export function startDeployedNginx(ports: readonly number[]): Promise<TestNginx> {
+  return start((port) => deployed(port, ports))
+}
+
+/** @param configuration gives the whole file for a port to listen on */
+async function start(configuration: (port: number) => string): Promise<TestNginx> {
   installPackage(PROGRAM, 'nginx-light')
   const directory = mkdtempSync(join(tmpdir(), 'penstock-test-nginx-'))
   const port = freePort()
@@ -26,21 +38,12 @@ export async function startTestNginx(ports: readonly number[]): Promise<TestNgin
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${join(directory, name)};`,
   )
-  writeFileSync(
-    join(directory, 'nginx.conf'),
-    `daemon off;
-pid ${join(directory, 'nginx.pid')};
-error_log ${complaints} warn;
-${process.getuid?.() === 0 ? 'user root;' : ''}
-worker_processes 2;
-events {}
-http {
-access_log off;
-${paths.join('\n')}
-${documented(port, ports)}
-}
-`,
-  )
+  const text = configuration(port)
+    .replace('error_log stderr warn;\n', '')
+    .replace('http {', `http {\n${paths.join('\n')}`)
+  const user = process.getuid?.() === 0 ? 'user root;' : ''
+  const ours = `daemon off;\npid ${join(directory, 'nginx.pid')};\nerror_log ${complaints} warn;\n${user}\n`
+  writeFileSync(join(directory, 'nginx.conf'), ours + text)
   const child = Bun.spawn([PROGRAM, '-p', directory, '-e', complaints, '-c', join(directory, 'nginx.conf')], {
     stdin: 'ignore',
     stdout: 'ignore',
@@ -62,6 +65,21 @@ ${documented(port, ports)}
       rmSync(directory, { recursive: true, force: true })
     },
   }
+}
+
+/** The deployed configuration with the addresses of the test. Debian's nginx is too old for `resolve`, which only names need. */
+function deployed(port: number, ports: readonly number[]): string {
+  const text = readFileSync(DEPLOYED, 'utf8')
+  const servers = [...text.matchAll(/^ *server \S+:3000 .*resolve;\n/gm)].map(([line]) => line)
+  if (servers.length !== ports.length) throw new Error(`${DEPLOYED} has ${servers.length} collectors`)
+  return servers
+    .reduce(
+      (one, line, place) =>
+        one.replace(line, line.replace(/\S+:3000/, `127.0.0.1:${ports[place]}`).replace(' resolve', '')),
+      text,
+    )
+    .replace(/^ *resolver .*\n/m, '')
+    .replace('listen 80;', `listen 127.0.0.1:${port};`)
 }
 
 /** The documented configuration with the addresses of the test. */
