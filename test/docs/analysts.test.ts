@@ -149,7 +149,23 @@ describe('the accounts of a server', () => {
       expect(await dryRun(controlBody())).toBeUndefined()
       const journey = await fetch(`${collector.url}/users/nobody/journey`, { headers: { 'api-key': collector.key } })
       expect(journey.status).toBe(200)
-      expect(await server.ask(penstock, `ALTER TABLE penstock.events DELETE WHERE tenant_id = 'nobody'`)).toBe('')
+    })
+
+    test('removes people', async () => {
+      const leaver = { ...events[0], user_id: 'leaver', session_id: '0190a1b2-c3d4-7e5f-8a9b-000000000000' }
+      const keyArgs = ['keys', 'create', '--tenant', 'acme', '--workspace', 'shop']
+      const { key } = await runJson(collector.home.env, ...keyArgs)
+      expect((await collector.postEvents([leaver], { 'api-key': key })).status).toBe(201)
+      await collector.flushed()
+      const count = `SELECT count() FROM penstock.events WHERE user_id = 'leaver'`
+      expect(await server.ask(penstock, count)).toBe('1')
+      const args = ['erase', '--tenant', 'acme', '--workspace', 'shop', '--user', 'leaver', '--yes', '--json']
+      const { exitCode, stderr } = await runCli(args, collector.home.env)
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+      expect(await server.ask(penstock, count)).toBe('0')
+      const left = `SELECT count() FROM system.tables WHERE database = 'penstock' AND name LIKE 'erasing%'`
+      expect(await server.ask(operator, left)).toBe('0')
+      expect(await server.ask(penstock, `KILL MUTATION WHERE database = 'penstock'`)).not.toContain('Code:')
     })
 
     test('has no right to anything else', async () => {

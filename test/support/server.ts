@@ -47,6 +47,11 @@ const USERS = `<clickhouse>
 /** Starts it and waits until it answers; throws what it printed when it ends instead. */
 export async function startConfiguredServer(options: ServerOptions): Promise<ConfiguredServer> {
   const directory = mkdtempSync(join(tmpdir(), 'penstock-server-'))
+  const shell = spawn('sh', ['-c', 'cat > /dev/null; sleep 6; rm -rf "$0"', directory], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  shell.unref() // removes the directory when this process ends without stopping the server
   for (const folder of ['config.d', 'users.d']) {
     mkdirSync(join(directory, folder))
     const from = join(REPOSITORY, 'clickhouse/server', folder)
