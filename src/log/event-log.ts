@@ -5,6 +5,7 @@
 
 import type { Trace } from '../telemetry/telemetry.ts'
 import type { IdRestorer } from './id-recovery.ts'
+import type { IsWanted } from './sealed-queue.ts'
 
 /** Something that can write itself as one Native block into memory that the log owns. */
 export interface EncodedBlock {
@@ -118,8 +119,13 @@ export interface EventLog {
    * One call at a time, and at most SEGMENT_ROWS_MAX rows and SEGMENT_BYTES_MAX bytes in one call (asserted).
    */
   commit(blocks: readonly EncodedBlock[]): Promise<CommitOutcome>
-  /** The oldest sealed segment not yet taken; waits for one. undefined: the log is closed and there is none left to take. */
-  takeSealed(): Promise<SealedSegment | undefined>
+  /** Every segment of this number or a higher one is yet to be made. */
+  readonly nextNumber: number
+  /**
+   * The oldest sealed segment not yet taken, of those whose number is wanted; waits for one. undefined: the log is closed and there
+   * is none left to take.
+   */
+  takeSealed(isWanted?: IsWanted): Promise<SealedSegment | undefined>
   /**
    * The block bytes (record headers left out) of a taken segment, or of some of its `records`, in order. The same bytes at
    * every call; where they are cut into chunks may differ. A chunk holds only until the next one is asked for.

@@ -4,6 +4,7 @@
  *     log.id                 32 hexadecimal digits, random, made once
  *     <20 digits>.next       every segment number below it may have been used; an empty file whose name is the content
  *     <20 digits>.ids        keys of event ids of sealed segments, for deduplication (see `id-journal.ts`)
+ *     shards.json            which shard takes which segment (see `sink/shard-pins.ts`)
  *     lock.sqlite            the lock
  *     damaged/               bytes set aside because they are no good records
  *
@@ -29,8 +30,13 @@ export interface FoundSegment {
   readonly modifiedAt: number
 }
 
+/** Name of the file that `sink/shard-pins.ts` keeps beside the segments. */
+export const SHARDS_FILE = 'shards.json'
+
 const LOG_ID_FILE = 'log.id'
 const DAMAGED_DIRECTORY = 'damaged'
+/** Others keep these here. */
+const KNOWN_NAMES = new Set([DAMAGED_DIRECTORY, SHARDS_FILE])
 const NEXT_NAME = /^(\d{20})\.next$/
 /** Numbers reserved at once; so many are skipped by a restart, of 2^53. */
 const RESERVED_NUMBERS = 65_536
@@ -54,6 +60,11 @@ export class LogDirectory {
   /** 32 hexadecimal digits. */
   get logId(): string {
     return this.#logId
+  }
+
+  /** No number from this one on was ever used. */
+  get nextNumber(): number {
+    return this.#next
   }
 
   /** The directory for what is no good record. */
@@ -97,7 +108,7 @@ export class LogDirectory {
     } else if (marker !== null && Number.isSafeInteger(Number(marker[1]))) {
       if (this.#marker === undefined || entry.name > this.#marker) this.#marker = entry.name
       this.#next = Math.max(this.#next, Number(marker[1]))
-    } else if (!entry.name.startsWith(LOCK_FILE) && entry.name !== DAMAGED_DIRECTORY) {
+    } else if (!entry.name.startsWith(LOCK_FILE) && !KNOWN_NAMES.has(entry.name)) {
       logger.warn({ directory: this.path, name: entry.name }, 'unknown file in the log directory: left alone')
     }
   }

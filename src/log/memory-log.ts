@@ -13,12 +13,12 @@ import {
   type EventLog,
   type LogStats,
   type RecordPosition,
-  type SealedSegment,
   SEGMENT_BYTES_MAX,
   SEGMENT_ROWS_MAX,
+  type SealedSegment,
 } from './event-log.ts'
 import { Ring, type RingRegion } from './ring.ts'
-import { SealedQueue } from './sealed-queue.ts'
+import { type IsWanted, SealedQueue } from './sealed-queue.ts'
 import { readFromRing } from './segment-read.ts'
 
 /** What a memory log is made with. */
@@ -143,15 +143,19 @@ export class MemoryLog implements EventLog {
 
   #sealByAge(): number {
     const segment = this.#open
-    if (segment === undefined || this.#queue.length > 0) return Number.POSITIVE_INFINITY
+    if (segment === undefined || (this.#queue.length > 0 && !this.#queue.hasTaker)) return Number.POSITIVE_INFINITY
     const leftMs = segment.firstAtMonotonic + this.#options.flushIntervalMs - performance.now()
     if (leftMs > 0) return leftMs
     this.#sealOpen()
     return Number.POSITIVE_INFINITY
   }
 
-  async takeSealed(): Promise<SealedSegment | undefined> {
-    const segment = await this.#queue.take()
+  get nextNumber(): number {
+    return this.#nextNumber
+  }
+
+  async takeSealed(isWanted?: IsWanted): Promise<SealedSegment | undefined> {
+    const segment = await this.#queue.take(isWanted)
     if (segment === undefined) return undefined
     segment.isTaken = true
     this.#taken += 1

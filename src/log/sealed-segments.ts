@@ -8,7 +8,7 @@ import type { LogDirectory } from './log-directory.ts'
 import type { RingCopy } from './open-segment.ts'
 import type { RecoveryContext } from './recovery.ts'
 import type { Ring } from './ring.ts'
-import { SealedQueue } from './sealed-queue.ts'
+import { type IsWanted, SealedQueue } from './sealed-queue.ts'
 import { SEGMENT_HEADER_BYTES } from './segment.ts'
 import { readFromFile, readFromRing } from './segment-read.ts'
 import { scanSegment } from './segment-scan.ts'
@@ -63,6 +63,11 @@ export class SealedSegments {
     return this.#queue.length
   }
 
+  /** The flusher, or one of several, has nothing to do. */
+  get isAwaited(): boolean {
+    return this.#queue.hasTaker
+  }
+
   /** Segments taken and not released. */
   get taken(): number {
     return this.#taken
@@ -85,8 +90,10 @@ export class SealedSegments {
     this.#queue.close()
   }
 
-  async take(): Promise<SealedSegment | undefined> {
-    for (let segment = await this.#queue.take(); segment !== undefined; segment = await this.#queue.take()) {
+  async take(isWanted?: IsWanted): Promise<SealedSegment | undefined> {
+    for (;;) {
+      const segment = await this.#queue.take(isWanted)
+      if (segment === undefined) return undefined
       segment.isTaken = true
       this.#taken += 1
       // What is open may be old enough to be sealed, now that fewer wait.
@@ -96,7 +103,6 @@ export class SealedSegments {
       const verified = await this.#verify(segment)
       if (verified !== undefined) return describe(segment, verified.token, verified.records)
     }
-    return undefined
   }
 
   /** The good records of a file; undefined when there is nothing to hand out, or not yet. */

@@ -21,8 +21,8 @@ import {
   type EventLog,
   type LogStats,
   type RecordPosition,
-  type SealedSegment,
   SEGMENT_BYTES_MAX,
+  type SealedSegment,
 } from './event-log.ts'
 import { type FileSystem, realFileSystem } from './file-system.ts'
 import { IdJournal, type IdRetention } from './id-journal.ts'
@@ -32,6 +32,7 @@ import { LogAccount } from './log-account.ts'
 import { type FoundSegment, LogDirectory } from './log-directory.ts'
 import { type RecoveryContext, recoverOpenFile } from './recovery.ts'
 import { Ring } from './ring.ts'
+import type { IsWanted } from './sealed-queue.ts'
 import { SealedSegments } from './sealed-segments.ts'
 import { SEGMENT_HEADER_BYTES } from './segment.ts'
 import { SegmentWriter } from './segment-writer.ts'
@@ -170,11 +171,12 @@ export class WriteAheadLog implements EventLog {
 
   /**
    * Seals the open segment when it is old enough. While a sealed segment waits to be taken the flusher is behind, and
-   * sealing by age would only make more and smaller inserts and files: then the open segment grows up to its size.
+   * sealing by age would only make more and smaller inserts and files: then the open segment grows up to its size. Of several
+   * flushers, one for each shard, one may have nothing to do while another is behind: then sealing goes on.
    */
   #sealByAge(): number {
     const since = this.#writer.openSince
-    if (since === undefined || this.#sealed.waiting > 0) return Number.POSITIVE_INFINITY
+    if (since === undefined || (this.#sealed.waiting > 0 && !this.#sealed.isAwaited)) return Number.POSITIVE_INFINITY
     const leftMs = since + this.#options.flushIntervalMs - performance.now()
     if (leftMs > 0) return leftMs
     void this.#writer.seal()
@@ -185,8 +187,12 @@ export class WriteAheadLog implements EventLog {
     return this.#closing === undefined ? this.#writer.commit(blocks) : Promise.resolve('closed')
   }
 
-  takeSealed(): Promise<SealedSegment | undefined> {
-    return this.#sealed.take()
+  get nextNumber(): number {
+    return this.#context.directory.nextNumber
+  }
+
+  takeSealed(isWanted?: IsWanted): Promise<SealedSegment | undefined> {
+    return this.#sealed.take(isWanted)
   }
 
   read(segment: SealedSegment, records: readonly RecordPosition[] = segment.records): AsyncIterable<Uint8Array> {
