@@ -32,3 +32,19 @@ export function splitStatements(sql: string): string[] {
   finish()
   return statements
 }
+
+/**
+ * The statement with everything inside of parentheses, strings, quoted names and comments as blanks, and the parentheses too, so that
+ * a search finds only what belongs to the statement itself, at its position.
+ */
+export function maskInner(statement: string): string {
+  const unquoted = statement.replaceAll(TOKEN, (token) => ' '.repeat(token.length))
+  let masked = ''
+  let depth = 0
+  for (const character of unquoted.split('')) {
+    if (character === '(') depth += 1
+    masked += depth > 0 ? ' ' : character
+    if (character === ')') depth -= 1
+  }
+  return masked
+}
