@@ -5,17 +5,18 @@ import { GENERATOR } from './load/generator.ts'
 import { type Outcome, writeResults } from './report/results.ts'
 import { renderMarks, renderRows } from './report/table.ts'
 import { checkTargets } from './report/targets.ts'
-import type { Scenario } from './scenario.ts'
+import type { Bench, Scenario } from './scenario.ts'
 import { SCENARIOS } from './scenarios/index.ts'
+import { startOwnClickHouse } from './system/clickhouse.ts'
 import { describeMachine, hasProc } from './system/machine.ts'
 import { Resources } from './system/resources.ts'
-import { startOwnClickHouse } from './system/clickhouse.ts'
 
 const SECONDS = 10
 const SECONDS_SHORT = 1
 
 interface Options {
   readonly seconds?: number
+  readonly events?: number
   readonly short?: boolean
 }
 
@@ -23,6 +24,7 @@ await new Command('bench')
   .description('Measures Penstock with its embedded ClickHouse. Every scenario ends with an exact count of the events.')
   .argument('[scenario...]', SCENARIOS.map(({ name, title }) => `\n  ${name}: ${title}`).join(''))
   .option('--seconds <n>', `whole seconds of each load (${SECONDS})`, readSeconds)
+  .option('--events <n>', 'events that `queries` loads (50000000)', readEvents)
   .option('--short', 'a smoke test of less than a minute: the counts matter, the figures do not')
   .action(main)
   .parseAsync()
@@ -42,7 +44,8 @@ async function main(names: readonly string[], options: Options): Promise<void> {
   say(`load generator: ${GENERATOR}`)
 
   const outcomes: Outcome[] = []
-  for (const scenario of scenarios) outcomes.push(await runScenario(scenario, seconds, isShort))
+  for (const scenario of scenarios)
+    outcomes.push(await runScenario(scenario, { seconds, isShort, ...(options.events && { events: options.events }) }))
 
   const measurements = new Map(outcomes.map(({ scenario, result }) => [scenario, result?.rows ?? []]))
   const marks = checkTargets(measurements)
@@ -54,14 +57,14 @@ async function main(names: readonly string[], options: Options): Promise<void> {
   process.exit(failed.length === 0 ? 0 : 1)
 }
 
-async function runScenario(scenario: Scenario, seconds: number, isShort: boolean): Promise<Outcome> {
+async function runScenario(scenario: Scenario, plan: Pick<Bench, 'seconds' | 'events' | 'isShort'>): Promise<Outcome> {
   const resources = new Resources()
   const interrupted = () => void resources.close().then(() => process.exit(130))
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
   const begun = performance.now()
   say(`\n${scenario.name}: ${scenario.title}`)
   try {
-    const result = await scenario.run({ resources, seconds, isShort, say: (message) => say(`  … ${message}`) })
+    const result = await scenario.run({ ...plan, resources, say: (message) => say(`  … ${message}`) })
     say(renderRows(result.rows).trimEnd())
     for (const note of result.notes ?? []) say(`  note: ${note}`)
     say(`  (${Math.round((performance.now() - begun) / 1000)} s)`)
@@ -76,7 +79,8 @@ async function runScenario(scenario: Scenario, seconds: number, isShort: boolean
 }
 
 function choose(names: readonly string[], isShort: boolean): readonly Scenario[] {
-  if (names.length === 0) return SCENARIOS.filter((scenario) => scenario.isInShort || !isShort)
+  if (names.length === 0)
+    return SCENARIOS.filter((scenario) => (isShort ? scenario.isInShort : scenario.isOnRequest !== true))
   const unknown = names.find((name) => !SCENARIOS.some((scenario) => scenario.name === name))
   if (unknown !== undefined) {
     const known = SCENARIOS.map(({ name }) => name).join(', ')
@@ -98,6 +102,11 @@ async function versionOfClickHouse(): Promise<string> {
 
 function readSeconds(text: string): number {
   if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError('a whole number of seconds from 1 to 9999')
+  return Number(text)
+}
+
+function readEvents(text: string): number {
+  if (!/^[1-9]\d{3,9}$/.test(text)) throw new InvalidArgumentError('a number of events from 1000 to 9999999999')
   return Number(text)
 }
 

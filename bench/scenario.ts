@@ -9,6 +9,8 @@ export interface Scenario {
   readonly title: string
   /** Part of the smoke test of `--short`. */
   readonly isInShort: boolean
+  /** Runs when it is named, and in the smoke test: it takes long, or much room. */
+  readonly isOnRequest?: boolean
   run(bench: Bench): Promise<ScenarioResult>
 }
 
@@ -18,6 +20,8 @@ export interface Bench {
   readonly resources: Resources
   /** Of one load, in whole seconds. */
   readonly seconds: number
+  /** That a scenario loads beforehand; undefined: as many as it likes. */
+  readonly events?: number
   /** A smoke test: everything as small as it can be, figures mean nothing. */
   readonly isShort: boolean
   /** Says what is going on. */
@@ -38,6 +42,9 @@ export interface Figures {
   readonly insertCpuUs?: number
   readonly viewsCpuUs?: number
   readonly clickhouseCpuUs?: number
+  readonly insertAddedCpuUs?: number
+  readonly mergeCpuUs?: number
+  readonly addedCpuUs?: number
   readonly peakRssMiB?: number
   readonly ringMiB?: number
   readonly outageEventsPerSecond?: number
@@ -57,6 +64,12 @@ export interface Figures {
   readonly acknowledgedRatio?: number
   readonly penstockCpuRatio?: number
   readonly clickhouseCpuRatio?: number
+  readonly runs?: number
+  readonly p95Ms?: number
+  readonly rowsRead?: number
+  readonly readMiB?: number
+  readonly loadedEventsPerSecond?: number
+  readonly failures?: number
 }
 
 export interface Row {

@@ -21,6 +21,9 @@ export const COLUMNS: { readonly [Name in keyof Figures]-?: Column } = {
   insertCpuUs: { heading: 'insert µs/ev', decimals: 2 },
   viewsCpuUs: { heading: '+views µs/ev', decimals: 2 },
   clickhouseCpuUs: { heading: 'clickhouse µs/ev', decimals: 2 },
+  insertAddedCpuUs: { heading: 'insert + µs/ev', decimals: 2 },
+  mergeCpuUs: { heading: 'merge µs/ev', decimals: 2 },
+  addedCpuUs: { heading: 'added µs/ev', decimals: 2 },
   peakRssMiB: { heading: 'peak RSS MiB', decimals: 0 },
   ringMiB: { heading: 'ring MiB', decimals: 0 },
   outageEventsPerSecond: { heading: 'ack ev/s away', decimals: 0 },
@@ -40,6 +43,12 @@ export const COLUMNS: { readonly [Name in keyof Figures]-?: Column } = {
   acknowledgedRatio: { heading: 'ack ×', decimals: 2 },
   penstockCpuRatio: { heading: 'penstock ×', decimals: 2 },
   clickhouseCpuRatio: { heading: 'clickhouse ×', decimals: 2 },
+  runs: { heading: 'runs', decimals: 0 },
+  p95Ms: { heading: 'p95 ms', decimals: 1 },
+  rowsRead: { heading: 'rows read', decimals: 0 },
+  readMiB: { heading: 'read MiB', decimals: 1 },
+  loadedEventsPerSecond: { heading: 'loaded ev/s', decimals: 0 },
+  failures: { heading: 'failed', decimals: 0 },
 }
 
 /** A figure as text, with thousands separated; a dash when there is none. */

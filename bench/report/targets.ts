@@ -1,4 +1,5 @@
 /** What Penstock wants to reach, checked against what was measured in the same run. */
+import { READS_AGGREGATES } from '../measure/query-times.ts'
 import type { Figures, Row } from '../scenario.ts'
 
 /** Rows by the name of their scenario. */
@@ -66,6 +67,9 @@ const TARGETS: readonly Target[] = [
   ),
   atMost('300 keys: CPU of Penstock, times that of 5', 1.5, figure('keys', 'penstockCpuRatio', 'ratio')),
   atMost('300 keys: CPU of ClickHouse, times that of 5', 1.5, figure('keys', 'clickhouseCpuRatio', 'ratio')),
+  atMost('queries that read aggregates: slowest p95 in ms', 1_000, slowest(`[${READS_AGGREGATES}]`)),
+  atMost('journeys: slowest p95 in ms', 50, slowest('journey')),
+  atMost('queries that failed', 0, figure('queries', 'failures', 'all')),
 ]
 
 /** Every target whose scenarios ran. */
@@ -88,6 +92,14 @@ function atMost(name: string, limit: number, measured: Target['measured']): Targ
 /** A figure of the scenario's row whose label begins so. */
 function figure(scenario: string, name: keyof Figures, label = ''): Target['measured'] {
   return (measurements) => measurements.get(scenario)?.find((row) => row.label.startsWith(label))?.figures[name]
+}
+
+/** p95 of the queries whose label has this text. */
+function slowest(text: string): Target['measured'] {
+  return (measurements) => {
+    const rows = (measurements.get('queries') ?? []).filter(({ label }) => label.includes(text))
+    return rows.length === 0 ? undefined : largest(rows, 'p95Ms')
+  }
 }
 
 function guardedRate(eventsPerRequest: number): Target['measured'] {

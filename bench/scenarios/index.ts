@@ -10,6 +10,7 @@ import { ndjson } from './ndjson.ts'
 import { neighbours } from './neighbours.ts'
 import { freeze, outage } from './outage.ts'
 import { protocols } from './protocols.ts'
+import { queries } from './queries.ts'
 import { restart } from './restart.ts'
 import { shared } from './shared.ts'
 import { single } from './single.ts'
@@ -35,4 +36,5 @@ export const SCENARIOS: readonly Scenario[] = [
   tenants,
   neighbours,
   keys,
+  queries,
 ]
