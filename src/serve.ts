@@ -42,6 +42,9 @@ const BLOCK_BYTES_MAX = 8 * 1024 * 1024
 /** How long a write of another process to the control database may hold up this one. */
 const CONTROL_BUSY_TIMEOUT_MS = 1000
 
+/** For the last metrics and spans, of what the flush has left of the deadline. */
+const TELEMETRY_STOP_MS = 2_000
+
 /** For a worker whose supervisor was killed. */
 const ORPHAN_DEADLINE_MS = 1_000
 
@@ -71,7 +74,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     logger.error({ problem: secrets.problem }, `keys that sign cannot be used: ${secrets.message}`)
   const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })
   const log = await openLog(config, logDirectory(config.dataDir, worker ?? 0), logger)
-  const telemetry = openTelemetry(config)
+  const telemetry = await openTelemetry(config, logger)
   const groupCommit = new GroupCommit({
     log,
     blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4),
@@ -155,9 +158,11 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   await limits.close() // tokens that are leased go back
   await redis?.close()
   await control.close()
-  telemetry.stop()
+  const isTold = await telemetry.stop(Math.min(leftMs(), TELEMETRY_STOP_MS))
+  if (!isTold) logger.warn('the last telemetry could not be sent before the deadline')
   logger.info('stopped')
   if (reason instanceof Error) throw new CommandFailure(reason.message)
+  if (!isTold) process.exit() // what still tries would keep the process alive
 }
 
 /** A worker that takes no events: everything that its log holds is sent, then it ends. */

@@ -10,6 +10,7 @@ import type { RequestFacts } from '../event-reading.ts'
 import type { Journeys } from '../journeys.ts'
 import type { Pipeline } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
+import { logFields } from '../telemetry/log-fields.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { RouteTelemetry, Telemetry, Trace } from '../telemetry/telemetry.ts'
 import { refuse } from './answer.ts'
@@ -62,6 +63,8 @@ export interface Visit {
   readonly peerAddress: string | undefined
   /** Of its span; undefined when it is not sampled. */
   readonly trace: Trace | undefined
+  /** Known as soon as it is checked; for the log. */
+  key?: Authenticated
 }
 
 /** A front door: what it is called in the column `protocol`, and what it does with a request. */
@@ -91,18 +94,18 @@ export async function receive(
   const { trace } = told
   const id = requestId(headers)
   const origin = headers.get('origin')
+  const visit: Visit = { edge, protocol: door.name, request, requestId: id, origin, peerAddress, trace }
   let response: Response
   try {
-    response = await door.receive({ edge, protocol: door.name, request, requestId: id, origin, peerAddress, trace })
+    response = await door.receive(visit)
   } catch (error) {
-    edge.logger.error({ err: error, requestId: id, protocol: door.name }, 'a request failed: this is a bug')
+    edge.logger.error({ err: error, ...logFields(visit) }, 'a request failed: this is a bug')
     const rejection = reject('internal', 'something went wrong here, it is not your request')
-    edge.pipeline.counts.of(door.name).refused.internal++
-    response = refuse(rejection, id, {}, door.wordRefusal?.(rejection))
+    response = refuseVisit(visit, rejection, door.wordRefusal?.(rejection))
   }
   if (response.status === REJECTIONS.rate_limited.status) await edge.brake.hold()
   if (origin !== null) allowOrigin(response.headers, origin)
-  told.end(response.status)
+  told.end(response.status, visit)
   return response
 }
 
@@ -131,6 +134,7 @@ function contextOf(visit: Visit, found: Authenticated | KeyRefusal, scope: Scope
   const { headers } = request
   const key = checkKey(found, visit.origin, scope)
   if (isRejection(key)) return key
+  visit.key = key
   const schemaVersion = headers.get('x-event-schema-version') ?? '1'
   if (schemaVersion.length > SCHEMA_VERSION_CHARS_MAX) return longSchemaVersion(schemaVersion)
   return {

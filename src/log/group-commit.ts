@@ -11,7 +11,7 @@
 import type { Event } from '../event.ts'
 import { EventBlock } from '../native/event-block.ts'
 import type { JsonObject } from '../native/json-column.ts'
-import { NOOP_TELEMETRY, type Telemetry, type Trace } from '../telemetry/telemetry.ts'
+import { LINKS_MAX, NOOP_TELEMETRY, type Telemetry, type Trace } from '../telemetry/telemetry.ts'
 import type { CommitOutcome, EncodedBlock, EventLog } from './event-log.ts'
 import { IdBuffer } from './id-buffer.ts'
 
@@ -26,9 +26,6 @@ const CHECK_ROWS = 32
 const NOTHING: JsonObject = Object.freeze({})
 
 const NO_IDS: readonly number[] = []
-
-/** The default limit of OpenTelemetry on the links of a span. */
-const REQUESTS_LINKED_MAX = 128
 
 export interface GroupCommitOptions {
   readonly log: EventLog
@@ -83,7 +80,7 @@ class Group implements EncodedBlock {
       event.context = NOTHING
     }
     this.idKeys.appendWords(ids)
-    if (trace !== undefined && this.requests.length < REQUESTS_LINKED_MAX) this.requests.push(trace)
+    if (trace !== undefined && this.requests.length < LINKS_MAX) this.requests.push(trace)
     // Asking for the size takes a look at every column: not for every single event.
     if ((before % CHECK_ROWS) + events.length >= CHECK_ROWS) this.isFull = this.byteLength >= blockBytesMax
   }

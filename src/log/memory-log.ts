@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import type { Trace } from '../telemetry/telemetry.ts'
+import { LINKS_MAX, type Trace } from '../telemetry/telemetry.ts'
 import { Background } from './background.ts'
 import {
   type CommitOutcome,
@@ -126,7 +126,7 @@ export class MemoryLog implements EventLog {
       const checksum = crc32(this.#ring.memory.subarray(place, place + byteLength))
       segment.places.push(place)
       segment.records.push({ ordinal: segment.records.length, offset: segment.blockBytes, byteLength, rows, checksum })
-      if (block.trace !== undefined) segment.traces.push(block.trace)
+      if (block.trace !== undefined && segment.traces.length < LINKS_MAX) segment.traces.push(block.trace)
       segment.rows += rows
       segment.blockBytes += byteLength
       place += byteLength

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { crc32 } from 'node:zlib'
-import type { Trace } from '../telemetry/telemetry.ts'
+import { LINKS_MAX, type Trace } from '../telemetry/telemetry.ts'
 import type { EncodedBlock, RecordPosition } from './event-log.ts'
 import type { LogFile } from './file-system.ts'
 import { IdBuffer } from './id-buffer.ts'
@@ -113,7 +113,7 @@ export class OpenSegment {
       this.rows += block.rows
       this.blockBytes += block.byteLength
       if (block.ids !== undefined) this.ids.append(block.ids)
-      if (block.trace !== undefined) this.traces.push(block.trace)
+      if (block.trace !== undefined && this.traces.length < LINKS_MAX) this.traces.push(block.trace)
     }
     this.recordCount += pending.blocks.length
     this.end += pending.byteLength

@@ -12,6 +12,7 @@ import type { JourneyQuery } from '../journey.ts'
 import type { Operation } from '../openapi/operation.ts'
 import { isProblem } from '../problem.ts'
 import { type Detail, isRejection, type Rejection, reject } from '../rejection.ts'
+import { logFields } from '../telemetry/log-fields.ts'
 import { isStorableTime, parseTimestamp } from '../timestamp.ts'
 
 const LIMIT_MAX = 1000
@@ -30,7 +31,7 @@ export const JOURNEY_DOOR: Door = {
 
 /** The answer's body. */
 async function read(visit: Visit): Promise<string | Rejection> {
-  const { edge, request, requestId } = visit
+  const { edge, request } = visit
   const context = await admit(visit, presentedKey(request.headers), 'read')
   if (isRejection(context)) return context
   const signature = await verify(context, request)
@@ -43,7 +44,7 @@ async function read(visit: Visit): Promise<string | Rejection> {
     const { problem, message } = journey
     if (problem === 'invalid_cursor') return wrongParameters([{ path: 'cursor', message }])
     if (problem === 'too_many_waiting') return reject('overloaded', message)
-    edge.logger.warn({ problem, requestId }, message)
+    edge.logger.warn({ problem, ...logFields(context) }, message)
     return reject('overloaded', 'ClickHouse does not answer: events are accepted, but cannot be read at the moment')
   }
   const { events, nextCursor } = journey

@@ -2,13 +2,13 @@
 import type { Server } from 'bun'
 import { presentedKey } from '../auth/presented-key.ts'
 import { isKeyShaped } from '../control/keys.ts'
-import { admit, type Edge, refuseVisit } from '../http/edge.ts'
+import { admit, type Edge, refuseVisit, type Visit } from '../http/edge.ts'
 import { requestId } from '../http/request-id.ts'
 import { verify } from '../http/signed.ts'
 import type { Streams } from '../http/streams.ts'
 import type { Operation } from '../openapi/operation.ts'
 import { isRejection, reject } from '../rejection.ts'
-import type { RouteTelemetry, Trace } from '../telemetry/telemetry.ts'
+import type { RouteTelemetry } from '../telemetry/telemetry.ts'
 import { EventStream, STREAM_PROTOCOL } from './stream.ts'
 
 export const STREAM_PATH = '/v1/stream'
@@ -41,26 +41,27 @@ export async function openStream(
   request: Request,
   server: Server<unknown>,
 ): Promise<Response | undefined> {
-  const told = route.begin(request.headers)
-  const response = await shakeHands(edge, streams, request, server, told.trace)
-  told.end(response?.status ?? SWITCHING_PROTOCOLS)
+  const { headers } = request
+  const told = route.begin(headers)
+  const visit: Visit = {
+    edge,
+    protocol: STREAM_PROTOCOL,
+    request,
+    requestId: requestId(headers),
+    origin: headers.get('origin'),
+    peerAddress: server.requestIP(request)?.address,
+    trace: told.trace,
+  }
+  const response = await shakeHands(visit, streams, server)
+  told.end(response?.status ?? SWITCHING_PROTOCOLS, visit)
   return response
 }
 
-async function shakeHands(
-  edge: Edge,
-  streams: Streams,
-  request: Request,
-  server: Server<unknown>,
-  trace: Trace | undefined,
-): Promise<Response | undefined> {
+async function shakeHands(visit: Visit, streams: Streams, server: Server<unknown>): Promise<Response | undefined> {
+  const { request, requestId: id, origin } = visit
   const { headers } = request
-  const id = requestId(headers)
   const offered = (headers.get('sec-websocket-protocol') ?? '').split(',').map((name) => name.trim())
   const presented = presentedKey(headers) ?? keyInQuery(request.url) ?? offered.find(isKeyShaped)
-  const peerAddress = server.requestIP(request)?.address
-  const origin = headers.get('origin')
-  const visit = { edge, protocol: STREAM_PROTOCOL, request, requestId: id, origin, peerAddress, trace }
   const context = await admit(visit, presented)
   if (isRejection(context)) return refuseVisit(visit, context)
   const signature = await verify(context, request, NOTHING)

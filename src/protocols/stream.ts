@@ -21,6 +21,8 @@ import { waitsTooLong } from '../http/turns.ts'
 import { isObject, parseJson, parseJsonExactly } from '../json.ts'
 import { isRejection, REJECTIONS, type Rejection, type RejectionCode, reject } from '../rejection.ts'
 import type { DoorCounts } from '../telemetry/event-counts.ts'
+import { logFields } from '../telemetry/log-fields.ts'
+import type { Trace } from '../telemetry/telemetry.ts'
 import { eventsOf } from './events.ts'
 import { receiptBody } from './receipt-body.ts'
 
@@ -128,7 +130,8 @@ export class EventStream implements Stream {
 
   /** Answers one message. Never rejects. */
   private async take(text: string | undefined, bytes: number): Promise<void> {
-    const { inFlight, brake, logger } = this.context.edge
+    const { inFlight, brake, logger, telemetry } = this.context.edge
+    const told = telemetry.beginMessage()
     let refused: RejectionCode | undefined
     const isHeld = inFlight.take(bytes)
     this.waitingBytes += bytes
@@ -136,14 +139,15 @@ export class EventStream implements Stream {
     this.counts.bytes += bytes
     this.balance()
     try {
-      refused = await this.answer(text, bytes, isHeld)
+      refused = await this.answer(text, bytes, isHeld, told.trace)
     } catch (error) {
       logger.error(
-        { err: error, requestId: this.context.requestId, protocol: STREAM_PROTOCOL },
+        { err: error, ...logFields({ ...this.context, trace: told.trace }) },
         'a message failed: this is a bug',
       )
-      this.refuse(undefined, reject('internal', 'something went wrong here, it is not your message'))
+      refused = this.refuse(undefined, reject('internal', 'something went wrong here, it is not your message'))
     }
+    told.end(this.context, refused)
     if (isHeld) inFlight.release(bytes)
     if (refused === 'rate_limited') await brake.hold() // who does not keep to the limit is read more slowly
     this.waitingBytes -= bytes
@@ -153,7 +157,12 @@ export class EventStream implements Stream {
   }
 
   /** Gives why the message was refused, if it was. */
-  private async answer(text: string | undefined, bytes: number, isHeld: boolean): Promise<RejectionCode | undefined> {
+  private async answer(
+    text: string | undefined,
+    bytes: number,
+    isHeld: boolean,
+    trace: Trace | undefined,
+  ): Promise<RejectionCode | undefined> {
     const { edge } = this.context
     if (text === undefined) return this.refuse(undefined, reject('malformed_json', 'the message is not valid UTF-8'))
     const parsed = parseJson(text)
@@ -169,7 +178,7 @@ export class EventStream implements Stream {
     const values = valuesOf(parsed.value)
     if (isRejection(values)) return this.refuse(seq, values)
     const batchEventsMax = key.batchEventsMax ?? edge.limits.batchEventsMax
-    const facts = { ...this.context, key, receivedAt: Date.now() }
+    const facts = { ...this.context, key, receivedAt: Date.now(), trace }
     if (values.length > batchEventsMax) {
       const message = `a message may have ${batchEventsMax} events, this one has ${values.length}`
       const tooMany = reject('batch_too_large', message)

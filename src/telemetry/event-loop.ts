@@ -48,8 +48,4 @@ export class EventLoopMonitor {
     delays.reset()
     return reading
   }
-
-  stop(): void {
-    this.#delays.disable()
-  }
 }

@@ -17,6 +17,9 @@ import { METRICS, type Metric, type MetricName } from './catalogue.ts'
 import type { Histogram } from './histogram.ts'
 import type { Reading } from './readings.ts'
 
+/** Of one metric: more than METRICS_PER_KEY makes. The SDK's own limit is 2,000. */
+export const SERIES_MAX = 10_000
+
 const SCOPE = { name: 'penstock', version }
 
 /** Where metrics come from. */

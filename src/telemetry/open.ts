@@ -1,15 +1,20 @@
 /**
- * The telemetry of one collector: what is told on the path of an event (`telemetry`), and who reads it: Prometheus at `/metrics`.
+ * The telemetry of one collector: what is told on the path of an event (`telemetry`), and who reads it: Prometheus at `/metrics`, and whoever
+ * is at OTEL_EXPORTER_OTLP_ENDPOINT.
  */
 import type { Resource } from '@opentelemetry/resources'
 import { version } from '../../package.json'
 import type { Config } from '../config.ts'
+import type { Otel } from '../otel-variables.ts'
+import { withTimeout } from '../timeout.ts'
 import { DependencyWatch } from './dependency-watch.ts'
 import { EventCounts } from './event-counts.ts'
 import { EventLoopMonitor } from './event-loop.ts'
 import { BoundedKeyCounts, NO_KEY_COUNTS } from './key-counts.ts'
 import { LiveTelemetry } from './live.ts'
+import type { Logger } from './logger.ts'
 import type { MetricSource } from './metrics.ts'
+import type { Otlp } from './otlp.ts'
 import { ofProcess, type Reading, readings, type Sources } from './readings.ts'
 import { NOOP_TELEMETRY, type Telemetry } from './telemetry.ts'
 
@@ -22,33 +27,47 @@ export interface OpenTelemetry {
   watch(sources: Sources): void
   /** All metrics, as Prometheus reads them. However many ask at one time, they are collected once. */
   scrape(): Promise<string>
-  stop(): void
+  /** Sends what is left; false when that was not done at the deadline. */
+  stop(deadlineMs: number): Promise<boolean>
 }
 
 const NOTHING_TO_TELL = '# telemetry is switched off (OTEL_SDK_DISABLED)\n'
 
-/** See the head of this file. */
-export function openTelemetry({ metricsPerKey, otel }: Config): OpenTelemetry {
-  const counts = new EventCounts(metricsPerKey && !otel.disabled ? new BoundedKeyCounts() : NO_KEY_COUNTS)
-  if (otel.disabled) {
-    const scrape = () => Promise.resolve(NOTHING_TO_TELL)
-    return { telemetry: NOOP_TELEMETRY, counts, watch: () => undefined, scrape, stop: () => undefined }
-  }
-  return new Live(counts)
+/** See the head of this file. Begins to send to where the configuration says. */
+export async function openTelemetry({ metricsPerKey, otel }: Config, logger: Logger): Promise<OpenTelemetry> {
+  for (const warning of otel.warnings) logger.warn(warning)
+  if (otel.disabled) return OFF
+  const live = new Live(new EventCounts(metricsPerKey ? new BoundedKeyCounts() : NO_KEY_COUNTS))
+  if (otel.metrics !== undefined || otel.traces !== undefined) await live.send(otel, logger)
+  return live
 }
 
-class Live implements OpenTelemetry, MetricSource {
+const OFF: OpenTelemetry = {
+  telemetry: NOOP_TELEMETRY,
+  counts: new EventCounts(),
+  watch: () => undefined,
+  scrape: () => Promise.resolve(NOTHING_TO_TELL),
+  stop: () => Promise.resolve(true),
+}
+
+class Live implements OpenTelemetry {
   readonly telemetry = new LiveTelemetry()
   readonly counts: EventCounts
-  readonly #eventLoop = new EventLoopMonitor()
   readonly #instanceId = crypto.randomUUID()
   #sources: Sources | undefined
   #dependencies = new DependencyWatch(() => Promise.resolve({}))
+  #otlp: Otlp | undefined
   #scraper: Promise<() => Promise<string>> | undefined
   #scraping: Promise<string> | undefined
 
   constructor(counts: EventCounts) {
     this.counts = counts
+  }
+
+  async send(otel: Otel, logger: Logger): Promise<void> {
+    const { startOtlp } = await import('./otlp.ts')
+    this.#otlp = startOtlp(otel, this.#source(), await this.#resource(), logger)
+    this.telemetry.tracing = this.#otlp.tracing
   }
 
   watch(sources: Sources): void {
@@ -63,6 +82,14 @@ class Live implements OpenTelemetry, MetricSource {
     return this.#scraping
   }
 
+  async stop(deadlineMs: number): Promise<boolean> {
+    if (this.#otlp === undefined) return true
+    return withTimeout(this.#otlp.stop(), deadlineMs).then(
+      () => true,
+      () => false,
+    )
+  }
+
   async #scrape(): Promise<string> {
     this.#scraper ??= this.#makeScraper()
     return (await this.#scraper)()
@@ -71,7 +98,7 @@ class Live implements OpenTelemetry, MetricSource {
   /** The SDK takes 60 ms to load, which nobody has to wait for at the start. */
   async #makeScraper(): Promise<() => Promise<string>> {
     const { prometheusScraper } = await import('./prometheus.ts')
-    return prometheusScraper(this, await this.#resource())
+    return prometheusScraper(this.#source(), await this.#resource())
   }
 
   async #resource(): Promise<Resource> {
@@ -79,17 +106,16 @@ class Live implements OpenTelemetry, MetricSource {
     return collectorResource(version, this.#instanceId)
   }
 
-  async read(): Promise<Iterable<Reading>> {
-    const found: Reading[] = [...ofProcess(this.#eventLoop.read()), ...this.telemetry.readings()]
-    if (this.#sources !== undefined) found.push(...readings(this.#sources, await this.#dependencies.read()))
-    return found
-  }
-
-  histograms() {
-    return this.telemetry.histograms()
-  }
-
-  stop(): void {
-    this.#eventLoop.stop()
+  /** For one reader: what it reads of the event loop is since its own last look. */
+  #source(): MetricSource {
+    const eventLoop = new EventLoopMonitor()
+    return {
+      read: async () => {
+        const found: Reading[] = [...ofProcess(eventLoop.read()), ...this.telemetry.readings()]
+        if (this.#sources !== undefined) found.push(...readings(this.#sources, await this.#dependencies.read()))
+        return found
+      },
+      histograms: () => this.telemetry.histograms(),
+    }
   }
 }

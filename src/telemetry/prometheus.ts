@@ -6,12 +6,12 @@ import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus'
 import type { Resource } from '@opentelemetry/resources'
 import { type MetricData, type MetricProducer, MetricReader, type ResourceMetrics } from '@opentelemetry/sdk-metrics'
 import { isRatio, nameWithUnit } from './catalogue.ts'
-import { histogramProducer, type MetricSource, meterProvider } from './metrics.ts'
+import { histogramProducer, type MetricSource, meterProvider, SERIES_MAX } from './metrics.ts'
 
 /** Collects when it is asked. */
 class ScrapeReader extends MetricReader {
   constructor(producer: MetricProducer) {
-    super({ metricProducers: [producer] })
+    super({ metricProducers: [producer], cardinalitySelector: () => SERIES_MAX })
   }
 
   protected onShutdown(): Promise<void> {
