@@ -17,7 +17,7 @@ import { deleteRows } from './mutation.ts'
 import { type Alias, checkWorkspace, Person, type PersonQuery } from './person.ts'
 import { areSharedSessionsRight, restoreSharedSessions } from './sessions.ts'
 import type { Store } from './store.ts'
-import { AGGREGATES, existingTables, PERSONAL_TABLES, type PersonalTable } from './tables.ts'
+import { AGGREGATES, PERSONAL_TABLES, type PersonalTable } from './tables.ts'
 import { emailAddresses, type FoundText, findTexts } from './texts.ts'
 import { type Unflushed, untilFlushed } from './unflushed.ts'
 
@@ -108,7 +108,7 @@ async function look(options: EraseOptions, person: Person, addresses: readonly s
 async function countRows(store: Store, person: Person): Promise<RowCounts> {
   const { conditions, layout } = person
   const counts: RowCounts = {}
-  for (const table of await existingTables(store, PERSONAL_TABLES)) {
+  for (const table of await store.existing(PERSONAL_TABLES)) {
     const isSessions = table === 'session_states'
     const condition = conditions.rowsOf(table as PersonalTable)
     const [row] = await store.rows<{ found: number }>(

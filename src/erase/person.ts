@@ -5,7 +5,7 @@
  *     given      anonymous ids that were given
  *     candidate  anonymous ids that were seen with these users: of a device before the login. Also `previousId` of their `alias` events
  *     device     candidates that were not seen with another user, and the given ones
- *     touched    sessions with events of the person
+ *     touched    sessions with events of the person, also older ones whose events are gone
  *     nameless   of these, the ones without events of anybody else: their events without any id are the person's
  *     mixed      of these, the ones with events that are not the person's
  *     word       what is looked for in the keys of aggregates, and
@@ -25,7 +25,7 @@ import { randomBytes } from 'node:crypto'
 import { type Problem, problem } from '../problem.ts'
 import { mutationsDone } from './mutation.ts'
 import type { Store } from './store.ts'
-import { Conditions, existingTables, type IdKind, type Layout, layoutOf, quote } from './tables.ts'
+import { Conditions, EVENT_SESSION, type IdKind, type Layout, layoutOf, quote } from './tables.ts'
 
 /** Whom to erase. */
 export interface PersonQuery {
@@ -68,6 +68,7 @@ export class Person {
     await store.run(`CREATE TABLE ${person.layout.target(person.table)}
       (kind LowCardinality(String), scope LowCardinality(String), id String)
       ENGINE = MergeTree ORDER BY (kind, scope, id)
+      SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
       COMMENT ${quote(person.#comment)}`)
     const given = (kind: IdKind, ids: readonly string[]) =>
       ids.map((id) => ({ kind, scope: '', id: id.toWellFormed() }))
@@ -96,14 +97,35 @@ export class Person {
        SELECT ${PREVIOUS_ID} AS id FROM ${events} WHERE ${workspace} AND type = 'alias' AND user_id IN ${c.set('user')}`,
     )
     await this.#add('device', `SELECT id FROM ${c.set('candidate')} WHERE id NOT IN (${this.#othersDevices()})`)
-    await this.#add('touched', `SELECT session_id AS id FROM ${events} WHERE ${workspace} AND ${ownEvents}`)
+    await this.#add('touched', `SELECT ${EVENT_SESSION} AS id FROM ${events} WHERE ${workspace} AND ${ownEvents}`)
     const others = (which: string) =>
-      `SELECT session_id AS id FROM ${events} WHERE ${workspace} AND session_id IN ${c.set('touched')} AND NOT ${ownEvents} AND ${which}`
+      `SELECT ${EVENT_SESSION} AS id FROM ${events}
+       WHERE ${workspace} AND ${EVENT_SESSION} IN ${c.set('touched')} AND NOT ${ownEvents} AND ${which}`
     await this.#add(
       'nameless',
       `SELECT id FROM ${c.set('touched')} WHERE id NOT IN (${others(`(user_id != '' OR anonymous_id != '')`)})`,
     )
     await this.#add('mixed', others('1'))
+    await this.#findOldSessions()
+  }
+
+  /**
+   * Sessions outlive their events. Of those that have none any more the user and the device are known, of several the greatest: a session of
+   * the device counts when it had no user. They tell nothing about other devices: a device may have got a new id within a session.
+   */
+  async #findOldSessions(): Promise<void> {
+    const [sessions] = await this.#store.existing(['session_states'])
+    if (sessions === undefined) return
+    const c = this.conditions
+    const states = this.layout.table(sessions)
+    await this.#add(
+      'touched',
+      `SELECT session_id AS id FROM ${states} WHERE ${c.workspace} AND user_id IN ${c.cutSet('user')}
+       UNION ALL
+       SELECT session_id AS id FROM ${states} WHERE ${c.workspace} AND session_id IN (
+         SELECT session_id FROM ${states} WHERE ${c.workspace} AND anonymous_id IN ${c.cutSet('device')})
+       GROUP BY session_id HAVING max(user_id) = '' AND countIf(anonymous_id NOT IN ${c.cutSet('device')} AND anonymous_id != '') = 0`,
+    )
   }
 
   /** Anonymous ids that were seen with the person and with others. Those that were not given keep their events without user. */
@@ -205,11 +227,11 @@ export async function checkWorkspace(
   store: Store,
   { tenantId, workspaceId }: PersonQuery,
 ): Promise<Problem<'unknown_workspace' | 'no_tables'> | undefined> {
-  const [table] = await existingTables(store, ['events'])
+  const [table] = await store.existing(['events'])
   if (table === undefined) return problem('no_tables', `database ${store.database} has no table events`)
   const where = `tenant_id = ${quote(tenantId)} AND workspace_id = ${quote(workspaceId)}`
   const { table: name } = layoutOf(store.database)
-  for (const known of await existingTables(store, ['events', 'events_per_day', 'user_traits'])) {
+  for (const known of await store.existing(['events', 'events_per_day', 'user_traits'])) {
     const rows = await store.rows(`SELECT 1 FROM ${name(known)} WHERE ${where} LIMIT 1`)
     if (rows.length > 0) return undefined
   }

@@ -9,7 +9,7 @@
 import { SettingsMap } from '@clickhouse/client'
 import type { Person } from './person.ts'
 import type { Store } from './store.ts'
-import { existingTables, quote } from './tables.ts'
+import { EVENT_SESSION, quote } from './tables.ts'
 
 const STATES = 'session_states'
 const VIEW = 'session_states_view'
@@ -18,18 +18,18 @@ const VIEW = 'session_states_view'
 export async function restoreSharedSessions(store: Store, person: Person): Promise<number> {
   const { conditions: c, layout } = person
   const mixed = await person.ids('mixed')
-  if (mixed.length === 0 || (await existingTables(store, [STATES, VIEW])).length < 2) return 0
+  if (mixed.length === 0 || (await store.existing([STATES, VIEW])).length < 2) return 0
   const [view] = await store.rows<{ as_select: string }>(
     `SELECT as_select FROM system.tables WHERE database = ${quote(store.database)} AND name = '${VIEW}'`,
   )
   const columns = await store.rows<{ name: string }>(
     `SELECT name FROM system.columns WHERE database = ${quote(store.database)} AND table = '${VIEW}' ORDER BY position`,
   )
-  const filter = `${c.workspace} AND session_id IN ${c.set('mixed')} AND NOT ${c.ownEvents}`
+  const filter = `${c.workspace} AND ${EVENT_SESSION} IN ${c.set('mixed')} AND NOT ${c.ownEvents}`
   await store.run(
     `INSERT INTO ${layout.table(STATES)} (${columns.map(({ name }) => name).join()}) ${view?.as_select ?? ''}`,
     {
-      additional_table_filters: SettingsMap.from({ [`${store.database}.events`]: filter }),
+      additional_table_filters: SettingsMap.from({ [`${store.database}.events`]: quote(filter).slice(1, -1) }),
       insert_deduplicate: 0, // the same states may have been made by an earlier run
       async_insert: 0,
     },
@@ -40,15 +40,15 @@ export async function restoreSharedSessions(store: Store, person: Person): Promi
 /** Whether every shared session has as many events as there are of others. */
 export async function areSharedSessionsRight(store: Store, person: Person): Promise<boolean> {
   const { conditions: c, layout } = person
-  if ((await existingTables(store, ['sessions'])).length === 0) return true
+  if ((await store.existing(['sessions'])).length === 0) return true
   const [row] = await store.rows<{ wrong: number }>(
     `SELECT count() AS wrong FROM (
        SELECT session_id, sum(counted) AS counted, sum(there) AS there FROM (
          SELECT session_id, events AS counted, 0 AS there FROM ${layout.table('sessions')}
          WHERE ${c.workspace} AND session_id IN ${c.set('mixed')}
          UNION ALL
-         SELECT session_id, 0 AS counted, 1 AS there FROM ${layout.table('events')}
-         WHERE ${c.workspace} AND session_id IN ${c.set('mixed')} AND NOT ${c.ownEvents})
+         SELECT ${EVENT_SESSION} AS session_id, 0 AS counted, 1 AS there FROM ${layout.table('events')} AS event
+         WHERE ${c.workspace} AND ${EVENT_SESSION} IN ${c.set('mixed')} AND NOT ${c.ownEvents})
        GROUP BY session_id)
      WHERE counted != there`,
   )

@@ -4,8 +4,6 @@
  * The statements are made here alone. `layoutOf` says by which names a table is read and changed, and what a DDL statement has behind
  * its name: where tables are spread over a cluster, it is the one place that knows.
  */
-import type { Store } from './store.ts'
-
 /** Tables whose rows are about one person: the rows go. */
 export const PERSONAL_TABLES = ['session_states', 'events', 'user_traits'] as const
 export type PersonalTable = (typeof PERSONAL_TABLES)[number]
@@ -21,6 +19,9 @@ export const AGGREGATES: Readonly<Record<string, string>> = {
 
 /** Tables of Penstock's own, without anything of clients. */
 export const INTERNAL_TABLES = ['schema_migrations', 'schema_migration_claims'] as const
+
+/** The session of an event as the table of sessions has it: cut. Users and devices are cut there, too. */
+export const EVENT_SESSION = 'leftUTF8(session_id, 256)'
 
 /** By which names tables are reached. */
 export interface Layout {
@@ -56,11 +57,16 @@ export class Conditions {
     return `(SELECT id FROM ${this.#ids} WHERE kind = '${kind}' AND scope = '${scope}')`
   }
 
+  /** The same, cut as in the table of sessions. */
+  cutSet(kind: IdKind): string {
+    return `(SELECT leftUTF8(id, 256) FROM ${this.set(kind)})`
+  }
+
   /** Events of the person. */
   get ownEvents(): string {
     return `(user_id IN ${this.set('user')}
       OR user_id = '' AND anonymous_id IN ${this.set('device')}
-      OR user_id = '' AND anonymous_id = '' AND session_id IN ${this.set('nameless')})`
+      OR user_id = '' AND anonymous_id = '' AND ${EVENT_SESSION} IN ${this.set('nameless')})`
   }
 
   /** Rows of a table that have to go. Of sessions also those that are shared: they are made again from the events of the others. */
@@ -89,14 +95,6 @@ export function deletion(layout: Layout, table: string, condition: string, parti
   const where = `WHERE ${condition}`
   const commands = partitions.map((id) => `DELETE IN PARTITION ID ${quote(id)} ${where}`)
   return `ALTER TABLE ${layout.target(table)} ${commands.join(', ') || `DELETE ${where}`}`
-}
-
-/** Which of the tables there are: an older database has not all of them. */
-export async function existingTables(store: Store, names: readonly string[]): Promise<string[]> {
-  const found = await store.rows<{ name: string }>(
-    `SELECT name FROM system.tables WHERE database = ${quote(store.database)} AND name IN (${names.map(quote).join()})`,
-  )
-  return names.filter((name) => found.some((row) => row.name === name))
 }
 
 /** A text as a literal. */

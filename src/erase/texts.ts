@@ -7,7 +7,7 @@
  */
 import type { Person } from './person.ts'
 import type { Store } from './store.ts'
-import { AGGREGATES, existingTables } from './tables.ts'
+import { AGGREGATES } from './tables.ts'
 
 /** A text by which events are counted, and which may name the person. */
 export interface FoundText {
@@ -25,7 +25,7 @@ const EMAIL = '[^\\s"\\\\@]+@[^\\s"\\\\@]+\\.[^\\s"\\\\@]+'
 
 /** E-mail addresses in the person's traits: they have to be read before these are gone. */
 export async function emailAddresses(store: Store, person: Person): Promise<string[]> {
-  const [table] = await existingTables(store, ['user_traits'])
+  const [table] = await store.existing(['user_traits'])
   if (table === undefined) return []
   const rows = await store.rows<{ address: string }>(
     `SELECT DISTINCT arrayJoin(extractAll(latest.value, '${EMAIL.replaceAll('\\', '\\\\')}')) AS address
@@ -47,7 +47,7 @@ export async function findTexts(store: Store, person: Person, addresses: readonl
       scope,
       some.flatMap(({ forms }) => forms),
     )
-    for (const table of await existingTables(store, Object.keys(AGGREGATES))) {
+    for (const table of await store.existing(Object.keys(AGGREGATES))) {
       const column = AGGREGATES[table] ?? ''
       const texts = (await candidates(store, person, table, scope)).filter((text) =>
         some.some(({ pattern }) => pattern.test(text)),

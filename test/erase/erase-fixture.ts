@@ -1,0 +1,118 @@
+/** What the tests of erasing share: a ClickHouse server with a collector beside it, events, and a search through everything that is stored. */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type EraseOptions, erase, type Findings, type Outcome } from '../../src/erase/erase.ts'
+import type { PersonQuery } from '../../src/erase/person.ts'
+import { openStore } from '../../src/erase/store.ts'
+import type { Event } from '../../src/event.ts'
+import { EventBlock } from '../../src/native/event-block.ts'
+import { isProblem } from '../../src/problem.ts'
+import { DeadLetters } from '../../src/sink/dead-letters.ts'
+import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
+import { queryClickHouse } from '../support/collector.ts'
+import { makeEvent } from '../support/events.ts'
+
+/** Events received now, as one Native block. */
+export function blockOf(events: readonly Partial<Event>[]): Uint8Array {
+  const block = new EventBlock()
+  const now = Date.now()
+  for (const event of events) block.append(makeEvent({ occurredAt: now, receivedAt: now, ...event }))
+  const bytes = new Uint8Array(block.byteLength)
+  block.writeTo(bytes, 0)
+  return bytes
+}
+
+/** A workspace of a test's own in the tables of a server. */
+export class Workspace {
+  readonly target: InsertTarget
+  readonly id: string
+  readonly dataDir: string
+
+  /** @param dataDir where logs and dead letters are looked for; made with an empty log when it is not there */
+  constructor(target: InsertTarget, id: string, dataDir: string) {
+    this.target = target
+    this.id = id
+    this.dataDir = dataDir
+    mkdirSync(join(dataDir, 'log'), { recursive: true })
+  }
+
+  /** Stores events as one batch. */
+  async insert(events: readonly Partial<Event>[], token: string = crypto.randomUUID()): Promise<void> {
+    await this.send(blockOf(events.map((event) => ({ tenantId: 'tenant', workspaceId: this.id, ...event }))), token)
+  }
+
+  async send(body: Uint8Array, token: string): Promise<void> {
+    const result = await insertNative(this.target, { body: [body], bodyBytes: body.byteLength, token })
+    if (result.outcome === 'failed') throw new Error(result.failure.message)
+  }
+
+  /** Erases without a question. Throws what the command would print. */
+  async erase(
+    who: Partial<PersonQuery>,
+    options: Partial<EraseOptions> = {},
+  ): Promise<{ findings: Findings; outcome: Outcome }> {
+    const { findings, outcome } = await this.run(who, options, true)
+    if (outcome === undefined) throw new Error('nothing was done')
+    return { findings, outcome }
+  }
+
+  async find(who: Partial<PersonQuery>): Promise<Findings> {
+    return (await this.run(who, {}, false)).findings
+  }
+
+  private async run(who: Partial<PersonQuery>, options: Partial<EraseOptions>, isApproved: boolean) {
+    const store = openStore(this.target)
+    const config = { durability: 'fsync', host: '127.0.0.1', port: 1, workers: 1, flushIntervalMs: 100 } as const
+    try {
+      const result = await erase(
+        {
+          store,
+          query: { tenantId: 'tenant', workspaceId: this.id, users: [], anonymousIds: [], ...who },
+          letters: new DeadLetters(join(this.dataDir, 'dead-letters')),
+          unflushed: { config: { ...config, dataDir: this.dataDir }, collectors: [], waitMs: 60_000 },
+          texts: undefined,
+          dropDeadLetters: false,
+          isDryRun: !isApproved,
+          ...options,
+        },
+        async () => isApproved,
+      )
+      if (isProblem(result)) throw new Error(result.message)
+      return result
+    } finally {
+      await store.close()
+    }
+  }
+
+  query(sql: string): Promise<string> {
+    return queryClickHouse(this.target.url, sql, this.target.database)
+  }
+
+  /** `properties.n` of the events that there are, in order. */
+  async numbers(): Promise<number[]> {
+    const text = await this.query(
+      `SELECT arraySort(groupArray(properties.n::Int64)) FROM events WHERE workspace_id = '${this.id}'`,
+    )
+    return JSON.parse(text) as number[]
+  }
+}
+
+/** Where one of the words is in the tables of a database: every column of every table as its bytes, states included. */
+export async function findEverywhere(target: InsertTarget, words: readonly string[]): Promise<string[]> {
+  const tables = await queryClickHouse(
+    target.url,
+    `SELECT name FROM system.tables WHERE database = '${target.database}' AND engine NOT LIKE '%View'`,
+    target.database,
+  )
+  const found: string[] = []
+  for (const table of tables.split('\n').filter(Boolean)) {
+    const response = await fetch(`${target.url}/?${new URLSearchParams({ database: target.database })}`, {
+      method: 'POST',
+      body: `SELECT * FROM ${table} FORMAT RowBinary`,
+    })
+    if (!response.ok) throw new Error(await response.text())
+    const bytes = Buffer.from(await response.arrayBuffer())
+    found.push(...words.filter((word) => bytes.includes(word)).map((word) => `${table}: ${word}`))
+  }
+  return found
+}
