@@ -82,6 +82,17 @@ export const VARIABLES = Type.Object({
     default: 'penstock',
     description: 'Database that holds the tables; made when it is missing.',
   }),
+  CLICKHOUSE_CLUSTER: Type.Optional(
+    text('letters, digits, _, - and ., a letter or _ first', '^[A-Za-z_][A-Za-z0-9_.-]{0,63}$', {
+      description:
+        'Cluster of that name in the ClickHouse servers’ configuration: tables on all of its nodes, see cluster.md; unset: CLICKHOUSE_URL has everything.',
+    }),
+  ),
+  CLICKHOUSE_CLUSTER_REPLICATED: flag({
+    default: true,
+    description:
+      'The cluster has ClickHouse Keeper: Replicated tables, made ON CLUSTER. false: shards without replicas, `penstock migrate` is run for each.',
+  }),
   EMBEDDED_CLICKHOUSE_HTTP_PORT: port({
     default: 8123,
     description: 'HTTP port of the embedded ClickHouse, on 127.0.0.1; 0 takes a free one.',

@@ -31,6 +31,9 @@ function fields(values: Variables & { readonly otel: Otel }) {
       user: values.CLICKHOUSE_USER,
       password: values.CLICKHOUSE_PASSWORD,
       database: values.CLICKHOUSE_DATABASE,
+      ...(values.CLICKHOUSE_CLUSTER === undefined
+        ? {}
+        : { cluster: { name: values.CLICKHOUSE_CLUSTER, isReplicated: values.CLICKHOUSE_CLUSTER_REPLICATED } }),
     }),
     embedded: Object.freeze({
       httpPort: values.EMBEDDED_CLICKHOUSE_HTTP_PORT,
@@ -140,6 +143,13 @@ function disagreement(values: Variables): Problem<'invalid_configuration'> | und
       ? atLeast('RING_BYTES', RING_BYTES, 8 * values[largestBody], `8 times ${largestBody} with DURABILITY=memory`)
       : undefined) ??
     (values.CLICKHOUSE_URL === undefined ? sharedPort(values) : undefined) ??
+    (values.CLICKHOUSE_CLUSTER !== undefined && values.CLICKHOUSE_URL === undefined
+      ? refuse(
+          'CLICKHOUSE_CLUSTER',
+          `"${values.CLICKHOUSE_CLUSTER}"`,
+          'CLICKHOUSE_URL with it, the address of one of its nodes',
+        )
+      : undefined) ??
     (values.WORKERS > 1 && values.REDIS_URL === undefined
       ? refuse('WORKERS', String(values.WORKERS), '1 without REDIS_URL, by which workers share limits and event ids')
       : undefined)

@@ -96,6 +96,9 @@ describe('configuration', () => {
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL', '"loud"', 'info'],
     [{ FLUSH_INTERVAL_MS: '1.5' }, 'FLUSH_INTERVAL_MS', '"1.5"', 'whole number'],
     [{ CLICKHOUSE_URL: 'localhost:8123' }, 'CLICKHOUSE_URL', '"localhost:8123"', 'http://'],
+    [{ CLICKHOUSE_CLUSTER: 'main' }, 'CLICKHOUSE_CLUSTER', '"main"', 'CLICKHOUSE_URL'],
+    [{ CLICKHOUSE_CLUSTER: "x'y", CLICKHOUSE_URL: 'http://a' }, 'CLICKHOUSE_CLUSTER', '"x\'y"', 'letters'],
+    [{ CLICKHOUSE_CLUSTER_REPLICATED: 'maybe' }, 'CLICKHOUSE_CLUSTER_REPLICATED', '"maybe"', 'true, false'],
     [{ CLICKHOUSE_DATABASE: 'a-b' }, 'CLICKHOUSE_DATABASE', '"a-b"', 'letters'],
     [{ PORT: '8123' }, 'EMBEDDED_CLICKHOUSE_HTTP_PORT', '8123', 'another port than PORT'],
   ])('%p is refused in one line that names the variable, the value and what it wants', (environment, ...parts) => {

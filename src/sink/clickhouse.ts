@@ -4,6 +4,7 @@
  */
 import { type ClickHouseClient, ClickHouseLogLevel, createClient } from '@clickhouse/client'
 import { type Problem, problem, reasonOf } from '../problem.ts'
+import type { Cluster } from './cluster-ddl.ts'
 
 /** Where ClickHouse is and who we are there. */
 export interface ClickHouseOptions {
@@ -13,6 +14,8 @@ export interface ClickHouseOptions {
   readonly password: string
   /** Names in SQL are relative to it. */
   readonly database: string
+  /** Its tables are on all nodes of a cluster; `url` is one of these. */
+  readonly cluster?: Cluster
   /** A request that takes longer fails. Default 30,000. */
   readonly requestTimeoutMs?: number
 }
