@@ -34,6 +34,7 @@ import { Status } from './status.ts'
 import { logDirectory } from './supervisor.ts'
 import { createLogger, type Logger } from './telemetry/logger.ts'
 import { openTelemetry } from './telemetry/open.ts'
+import { WorkerMetrics } from './telemetry/workers.ts'
 import { tellSupervisor } from './worker.ts'
 
 /** Encoded bytes that may gather while a commit runs; less where the log itself is small. */
@@ -104,6 +105,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     telemetry: telemetry.telemetry,
   }
   const streams = new Streams()
+  const metrics = worker === undefined ? undefined : new WorkerMetrics(worker, () => telemetry.scrape())
   const status = new Status({
     version,
     worker,
@@ -118,7 +120,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     dedupe,
     replays,
     redis,
-    metrics: () => telemetry.scrape(),
+    metrics: () => metrics?.gather() ?? telemetry.scrape(),
   })
   telemetry.watch({
     ...{ pipeline, groupCommit, log, inFlight, streams, sink, dedupe, dedupeIdsMax: config.dedupe.idsMax },

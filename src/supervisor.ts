@@ -82,6 +82,7 @@ export async function supervise(config: Config): Promise<void> {
       environment: { ...environment(), ...heapBounds(), PORT: String(port), CLICKHOUSE_URL: url },
       logger,
       stopDeadlineMs: config.shutdownDeadlineMs + KILL_AFTER_MS,
+      gatherMetrics: () => Promise.all(workers.map((one) => one.metrics())),
     })
     processes.push(worker)
     return worker

@@ -8,9 +8,10 @@ import { CommandFailure } from './cli/session.ts'
 import type { Environment } from './config.ts'
 import { reasonOf } from './problem.ts'
 import type { Logger } from './telemetry/logger.ts'
+import { type MetricsMessage, Questions } from './telemetry/workers.ts'
 
 /** What a worker tells the supervisor. */
-export type WorkerMessage = 'accepting' | 'flowing' | { readonly failed: string }
+export type WorkerMessage = 'accepting' | 'flowing' | { readonly failed: string } | MetricsMessage
 
 export interface WorkerOptions {
   /** From 0. */
@@ -21,6 +22,8 @@ export interface WorkerOptions {
   readonly logger: Logger
   /** From `stop` until it is killed, in milliseconds. */
   readonly stopDeadlineMs: number
+  /** Asks all workers for their metrics, in the order of their numbers. */
+  gatherMetrics(): Promise<readonly (string | null)[]>
 }
 
 /** How a process went. */
@@ -47,6 +50,7 @@ export class Worker {
   private readonly options: WorkerOptions
   private readonly stopping = new AbortController()
   private readonly heardFirst = { accepting: Promise.withResolvers<void>(), flowing: Promise.withResolvers<void>() }
+  private readonly metricsQuestions = new Questions<string>()
   private hasAccepted = false
   private hasFlowed = false
   private child: Bun.Subprocess | undefined
@@ -62,6 +66,13 @@ export class Worker {
   /** Resolves when the process has said so for the first time. */
   heard(message: 'accepting' | 'flowing'): Promise<void> {
     return this.heardFirst[message].promise
+  }
+
+  /** Its metrics; null when it gives none in time. */
+  async metrics(): Promise<string | null> {
+    const { child } = this
+    if (child === undefined) return null
+    return (await this.metricsQuestions.ask((number) => tell(child, { metricsWanted: number }))) ?? null
   }
 
   /** Ends the process, by SIGKILL after the deadline. */
@@ -115,9 +126,10 @@ export class Worker {
         stdin: 'ignore',
         stdout: 'inherit',
         stderr: 'inherit',
-        ipc: (message: WorkerMessage) => {
+        ipc: (message: WorkerMessage, from) => {
           if (typeof message === 'object') {
-            failed = message.failed
+            if ('failed' in message) failed = message.failed
+            else void this.exchangeMetrics(message, from)
             return
           }
           if (message === 'accepting') hasAccepted = true
@@ -146,6 +158,17 @@ export class Worker {
     }
   }
 
+  private async exchangeMetrics(message: MetricsMessage, from: Bun.Subprocess): Promise<void> {
+    if ('metricsOf' in message) this.metricsQuestions.answer(message.metricsOf, message.text)
+    if (!('metricsWanted' in message)) return
+    const texts = await this.options.gatherMetrics()
+    try {
+      tell(from, { metricsGathered: message.metricsWanted, texts })
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+
   /**
    * Why it makes no sense to start it again, if so. Something is wrong with how it is set up when it fails before it ever accepted
    * events, or when it accepts them and then finds tables that it cannot use. One that worked before, and one that was killed, may work
@@ -169,6 +192,10 @@ export async function runWorker(work: () => Promise<void>): Promise<void> {
     process.exit(1)
   }
   process.disconnect?.() // the channel would keep the process alive
+}
+
+function tell(child: Bun.Subprocess, message: MetricsMessage): void {
+  child.send(message)
 }
 
 /** Does nothing in a process that has no supervisor. */

@@ -142,6 +142,12 @@ export const METRICS = {
     'penstock.key',
     'outcome',
   ),
+  'penstock.worker.up': metric(
+    'gauge',
+    '1',
+    'With WORKERS: whether a worker has given its metrics, 1 or 0. Then every sample has this label.',
+    'worker',
+  ),
   'process.cpu.time': metric('counter', 's', 'Processor time of the process.', 'cpu.mode'),
   'process.memory.usage': metric('updown', 'By', 'Resident memory of the process.'),
   'process.uptime': metric('gauge', 's', 'Since the start of the process.'),

@@ -2,7 +2,7 @@
 import type { MetricName } from './catalogue.ts'
 import { FLUSH_BYTES, FLUSH_EVENTS, FLUSH_SECONDS, Histogram, LAG_SECONDS } from './histogram.ts'
 import type { FlushedSegment, FlushTelemetry, InsertBatch, InsertTelemetry } from './telemetry.ts'
-import { type OpenSpan, type Tracing, traceparentOf } from './tracing.ts'
+import type { OpenSpan, Tracing } from './tracing.ts'
 
 /** Codes of failures that are told apart; ClickHouse has some hundreds. */
 const RETRY_CODES_MAX = 50
@@ -50,7 +50,7 @@ export class Flush implements FlushTelemetry {
     const begunAt = performance.now()
     const span = this.#span && this.#tracing?.insert(this.#span.trace, rows, token)
     return {
-      traceparent: span && traceparentOf(span),
+      traceparent: span?.traceparent,
       end: (code) => {
         span?.end(code)
         const { inserted, failed, batchEvents, batchBytes } = this.#tables

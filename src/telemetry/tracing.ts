@@ -27,6 +27,8 @@ export type TraceIdRatio = (traceId: string) => boolean
 /** A sampled span. */
 export interface OpenSpan {
   readonly trace: Trace
+  /** For the header of that name, of a request that it makes. */
+  readonly traceparent: string
   set(attributes: Attributes): void
   /** @param errorType why it went wrong, when it did */
   end(errorType?: string): void
@@ -103,11 +105,6 @@ export class Tracing {
   }
 }
 
-/** For the header `traceparent` of an insert. */
-export function traceparentOf({ trace: context }: OpenSpan): string {
-  return formatTraceparent(context)
-}
-
 class Recording implements OpenSpan {
   readonly trace: Trace
   readonly #span: Span
@@ -115,6 +112,10 @@ class Recording implements OpenSpan {
   constructor(span: Span) {
     this.#span = span
     this.trace = span.spanContext()
+  }
+
+  get traceparent(): string {
+    return formatTraceparent(this.trace)
   }
 
   set(attributes: Attributes): void {
