@@ -31,7 +31,8 @@ command(program.command('serve'))
 
 command(program.command('migrate'))
   .description('bring the tables in ClickHouse (CLICKHOUSE_URL) up to date; `serve` does so too')
-  .action(async () => (await import('./cli/migrate.ts')).migrateTables())
+  .option('--again', 'run everything once more, for a node of CLICKHOUSE_CLUSTER that is new')
+  .action(async (options) => (await import('./cli/migrate.ts')).migrateTables(options))
 
 command(program.command('provision'))
   .description('make a workspace and its keys')

@@ -182,6 +182,10 @@ const TABLES_MEND: Readonly<Record<MigrationProblem['problem'], string>> = {
   database_newer: 'run the version of Penstock that made the tables, or a newer one',
   bad_sequence: 'restore the files in clickhouse/, and the rows of schema_migrations if some were removed',
   statement_failed: 'run `penstock migrate` and see what ClickHouse says',
+  unknown_cluster:
+    'name a cluster of `SELECT DISTINCT cluster FROM system.clusters`, or add it to remote_servers there',
+  other_layout: 'see docs/cluster.md: one database is one server’s or one cluster’s, for good',
+  unknown_statement: 'restore the files in clickhouse/ as they came with this version',
   clickhouse_unavailable: 'give CLICKHOUSE_USER the right to read system.tables and all tables of CLICKHOUSE_DATABASE',
 }
 

@@ -15,7 +15,8 @@
  *
  * A statement of another form than these is a problem, never a guess: the next migration has to be thought about here, too.
  */
-import { type Problem, problem } from '../problem.ts'
+import assert from 'node:assert/strict'
+import { isProblem, type Problem, problem } from '../problem.ts'
 import { maskInner } from './sql-statements.ts'
 
 /** A ClickHouse cluster, as `remote_servers` of the servers' configuration describes it. */
@@ -97,24 +98,29 @@ export function clusterStatements(
   return unknown(statement, 'it begins like none of the statements that are known there')
 }
 
+/**
+ * A table of the migrations' own in the database of the tables: with replicas the same rows on every node of every shard. The name of a
+ * replica has its shard in it, because many clusters name the replicas of each shard alike.
+ */
+export function everywhereTable(statement: string, { cluster, database }: ClusterDatabase): string {
+  const [head, name] = FORMS.table.exec(statement.trim()) ?? []
+  assert(head !== undefined && name !== undefined)
+  if (!cluster.isReplicated) return statement
+  const path = `/clickhouse/tables/${cluster.name}/all/${shardDatabase(database)}/${name}`
+  const rest = replicated(statement.trim().slice(head.length), path, '{shard}-{replica}')
+  assert(!isProblem(rest), 'a table of our own')
+  return `${head}${onCluster(cluster)}${rest}`
+}
+
 function table(
   statement: string,
   { name, placed, rest }: { name: string; placed: string; rest: string },
   { cluster, database }: ClusterDatabase,
 ): PlacedStatement[] | Problem<'unknown_statement'> {
-  const outside = maskInner(rest)
-  const [clause, engine] = ENGINE.exec(outside) ?? []
-  if (clause === undefined || engine === undefined) return unknown(statement, 'it names no engine')
-  const start = outside.search(ENGINE)
-  const end = start + clause.length
-  if (!ENGINES.has(engine) || /^\s*\(/.test(rest.slice(end)))
-    return unknown(statement, `its engine is not one of ${[...ENGINES].join(', ')}, without arguments`)
-  if (!WINDOW.test(outside)) return unknown(statement, 'it has no non_replicated_deduplication_window')
   const shards = shardDatabase(database)
-  const path = `/clickhouse/tables/${cluster.name}/{shard}/${shards}/${name}`
-  const local = cluster.isReplicated
-    ? withWindow(`${rest.slice(0, start)}ENGINE = Replicated${engine}('${path}', '{replica}')${rest.slice(end)}`)
-    : rest
+  const made = replicated(rest, `/clickhouse/tables/${cluster.name}/{shard}/${shards}/${name}`, '{replica}')
+  if (isProblem(made)) return unknown(statement, made.message)
+  const local = cluster.isReplicated ? made : rest
   const comment = COMMENT.exec(rest)?.[1]
   return [
     { place: 'shard', sql: placed + local },
@@ -123,6 +129,19 @@ function table(
       sql: `${placed} AS ${shards}.${name}\nENGINE = Distributed('${cluster.name}', '${shards}', '${name}')${comment === undefined ? '' : `\nCOMMENT ${comment}`}`,
     },
   ]
+}
+
+/** What follows the name of a table, with the engine and the settings that it has with replicas. */
+function replicated(rest: string, path: string, replica: string): string | Problem<'unknown_table'> {
+  const outside = maskInner(rest)
+  const [clause, engine] = ENGINE.exec(outside) ?? []
+  if (clause === undefined || engine === undefined) return problem('unknown_table', 'it names no engine')
+  const start = outside.search(ENGINE)
+  const end = start + clause.length
+  if (!ENGINES.has(engine) || /^\s*\(/.test(rest.slice(end)))
+    return problem('unknown_table', `its engine is not one of ${[...ENGINES].join(', ')}, without arguments`)
+  if (!WINDOW.test(outside)) return problem('unknown_table', 'it has no non_replicated_deduplication_window')
+  return withWindow(`${rest.slice(0, start)}ENGINE = Replicated${engine}('${path}', '${replica}')${rest.slice(end)}`)
 }
 
 function alter(

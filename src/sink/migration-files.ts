@@ -54,10 +54,10 @@ export function loadMigrations(directory: string): Migration[] | MigrationMismat
 }
 
 /** The migrations that the database lacks, or why it cannot be brought up to date by these files. */
-export function pendingMigrations(
-  migrations: readonly Migration[],
+export function pendingMigrations<Known extends Migration>(
+  migrations: readonly Known[],
   applied: readonly AppliedMigration[],
-): Migration[] | MigrationMismatch {
+): Known[] | MigrationMismatch {
   const byVersion = new Map(applied.map((migration) => [migration.version, migration]))
   const newest = Math.max(0, ...byVersion.keys())
   if (newest > migrations.length) {

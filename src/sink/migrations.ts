@@ -7,6 +7,7 @@
  *   idempotent (IF NOT EXISTS, or an INSERT, which gets a deduplication token), and a file begun is run again from its top.
  * - Several collectors may start at once: `migration-claim.ts` decides which one applies a migration; the others wait.
  * - Files that were applied are never edited; the checksum tells.
+ * - On a cluster a statement becomes several, for the two databases of `migration-layout.ts`.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,6 +15,7 @@ import type { ClickHouseClient } from '@clickhouse/client'
 import { isProblem, type Problem, problem, reasonOf } from '../problem.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type ClickHouseOptions, createClickHouse } from './clickhouse.ts'
+import type { Place } from './cluster-ddl.ts'
 import {
   CLAIM_LIFETIME_MS,
   CREATE_CLAIMS_TABLE,
@@ -31,9 +33,21 @@ import {
   type MigrationMismatch,
   pendingMigrations,
 } from './migration-files.ts'
+import {
+  homeOf,
+  type LayoutProblem,
+  layoutProblem,
+  ownTable,
+  type PlacedMigration,
+  placeMigrations,
+  prepareDatabases,
+} from './migration-layout.ts'
 
 /** A mismatch stays until somebody acts; the two others may pass (`clickhouse_unavailable`: it is away or refuses us). */
-export type MigrationProblem = MigrationMismatch | Problem<'statement_failed' | 'clickhouse_unavailable'>
+export type MigrationProblem =
+  | MigrationMismatch
+  | LayoutProblem
+  | Problem<'statement_failed' | 'clickhouse_unavailable'>
 
 export interface MigrationOptions {
   readonly clickhouse: ClickHouseOptions
@@ -44,6 +58,8 @@ export interface MigrationOptions {
   readonly claimLifetimeMs?: number
   /** Gives up, also in the middle of a statement: the result is `clickhouse_unavailable`. */
   readonly signal?: AbortSignal
+  /** Runs everything once more, what was applied too: for a node of a cluster that is new. All statements may run again. */
+  readonly again?: boolean
 }
 
 /** What a database has and lacks. */
@@ -71,16 +87,45 @@ COMMENT 'Migrations that were applied completely'`
 
 /** Applies what is missing; creates the database when there is none. Returns the versions that this call applied. */
 export async function migrate(options: MigrationOptions): Promise<{ applied: number[] } | MigrationProblem> {
-  const migrations = loadMigrations(options.directory ?? MIGRATIONS_DIRECTORY)
+  const { clickhouse, signal, again = false } = options
+  const files = loadMigrations(options.directory ?? MIGRATIONS_DIRECTORY)
+  if (isProblem(files)) return files
+  const migrations = placeMigrations(files, clickhouse)
   if (isProblem(migrations)) return migrations
-  const unavailable = await createDatabase(options)
-  if (unavailable !== undefined) return unavailable
-  const apply = async (client: ClickHouseClient) => {
-    await client.command({ query: CREATE_MIGRATIONS_TABLE })
-    await client.command({ query: CREATE_CLAIMS_TABLE })
-    return applyPending(client, migrations, options)
+  const inSystem = { ...clickhouse, database: 'system' }
+  const state = await withClient(inSystem, (client) => prepareDatabases(client, clickhouse, again), signal)
+  if (isProblem(state)) return state
+  const apply = async (shard: ClickHouseClient, above: ClickHouseClient) => {
+    if (state === 'new' || clickhouse.cluster === undefined) {
+      await shard.command({ query: ownTable(CREATE_MIGRATIONS_TABLE, clickhouse) })
+      await shard.command({ query: ownTable(CREATE_CLAIMS_TABLE, clickhouse) })
+    }
+    const result = await applyPending({ shard, above }, migrations, options)
+    if (isProblem(result) || !again) return result
+    return (await applyAgain({ shard, above }, migrations)) ?? result
   }
-  return withClient(options.clickhouse, apply, options.signal)
+  const home = { ...clickhouse, database: homeOf(clickhouse) }
+  return withClient(home, (shard) => withClient(clickhouse, (above) => apply(shard, above), signal), signal)
+}
+
+/** One for each of the two databases of a cluster; on one server both are in the one. */
+type Clients = Readonly<Record<Place, ClickHouseClient>>
+
+async function applyAgain(
+  clients: Clients,
+  migrations: readonly PlacedMigration[],
+): Promise<Problem<'statement_failed'> | undefined> {
+  for (const { version, name, checksum, placed } of migrations) {
+    for (const [index, { place, sql }] of placed.entries()) {
+      const failure = await runStatement(clients[place], sql, `migration/${version}/${checksum}/${index}`)
+      if (failure !== undefined) return failed(version, name, index, failure)
+    }
+  }
+  return undefined
+}
+
+function failed(version: number, name: string, index: number, failure: string): Problem<'statement_failed'> {
+  return problem('statement_failed', `statement ${index + 1} of migration ${version} (${name}) failed: ${failure}`)
 }
 
 /** What the database has and lacks; changes nothing. A database that does not exist lacks everything. */
@@ -90,11 +135,14 @@ export async function migrationStatus(
   const migrations = loadMigrations(options.directory ?? MIGRATIONS_DIRECTORY)
   if (isProblem(migrations)) return migrations
   const { clickhouse, signal } = options
+  const home = homeOf(clickhouse)
   const look = async (client: ClickHouseClient) => {
+    const mismatch = await layoutProblem(client, clickhouse)
+    if (mismatch !== undefined) return mismatch
     const result = await client.query({
       query:
         "SELECT count() AS tables FROM system.tables WHERE database = {database:String} AND name = 'schema_migrations'",
-      query_params: { database: clickhouse.database },
+      query_params: { database: home },
       format: 'JSONEachRow',
     })
     const [row] = await result.json<{ tables: string | number }>()
@@ -104,17 +152,18 @@ export async function migrationStatus(
       const pending = pendingMigrations(migrations, applied)
       return isProblem(pending) ? pending : { applied, pending }
     }
-    return withClient(clickhouse, compare, signal)
+    return withClient({ ...clickhouse, database: home }, compare, signal)
   }
   return withClient({ ...clickhouse, database: 'system' }, look, signal)
 }
 
 /** One migration after the other: claim it and apply it, or wait for who has claimed it. */
 async function applyPending(
-  client: ClickHouseClient,
-  migrations: readonly Migration[],
+  clients: Clients,
+  migrations: readonly PlacedMigration[],
   options: MigrationOptions,
 ): Promise<{ applied: number[] } | MigrationProblem> {
+  const client = clients.shard
   const holder = crypto.randomUUID()
   const appliedHere: number[] = []
   let waitingFor = 0
@@ -135,7 +184,7 @@ async function applyPending(
       await sleep(POLL_INTERVAL_MS, undefined, options.signal === undefined ? {} : { signal: options.signal })
       continue
     }
-    const outcome = await applyClaimed(client, next, attempt, holder, options)
+    const outcome = await applyClaimed(clients, next, attempt, holder, options)
     if (isProblem(outcome)) return outcome
     if (outcome) appliedHere.push(next.version)
   }
@@ -143,12 +192,13 @@ async function applyPending(
 
 /** True when the migration was applied; false when the claim was lost, or the migration had been applied before it was taken. */
 async function applyClaimed(
-  client: ClickHouseClient,
-  migration: Migration,
+  clients: Clients,
+  migration: PlacedMigration,
   attempt: number,
   holder: string,
   options: MigrationOptions,
 ): Promise<boolean | MigrationProblem> {
+  const client = clients.shard
   const { version, name, checksum } = migration
   // Between our look at the list and our claim another holder may have finished.
   if ((await readApplied(client)).some((applied) => applied.version === version)) return false
@@ -157,15 +207,12 @@ async function applyClaimed(
   const heartbeat = keepAlive(client, { version, attempt, holder }, done.signal, options)
   try {
     options.logger.info({ version, name, attempt }, 'applying a migration')
-    for (const [index, statement] of migration.statements.entries()) {
+    for (const [index, { place, sql }] of migration.placed.entries()) {
       if (!(await holdsClaim(client, version, attempt, holder))) return false
-      const failure = await runStatement(client, statement, `migration/${version}/${checksum}/${index}`)
+      const failure = await runStatement(clients[place], sql, `migration/${version}/${checksum}/${index}`)
       if (failure !== undefined) {
         await noteClaim(client, { version, attempt, holder, kind: 'released' })
-        return problem(
-          'statement_failed',
-          `statement ${index + 1} of migration ${version} (${name}) failed: ${failure}`,
-        )
+        return failed(version, name, index, failure)
       }
     }
     if (!(await holdsClaim(client, version, attempt, holder))) return false
@@ -230,32 +277,6 @@ async function readApplied(client: ClickHouseClient): Promise<AppliedMigration[]
     format: 'JSONEachRow',
   })
   return result.json<AppliedMigration>()
-}
-
-/** Atomic, so that tables can be dropped and renamed while they are read. Needs no right to create when it is there. */
-function createDatabase({
-  clickhouse,
-  signal,
-}: MigrationOptions): Promise<Problem<'clickhouse_unavailable'> | undefined> {
-  const { database } = clickhouse
-  return withClient(
-    { ...clickhouse, database: 'system' },
-    async (client) => {
-      const result = await client.query({
-        query: 'SELECT count() AS databases FROM system.databases WHERE name = {database:String}',
-        query_params: { database },
-        format: 'JSONEachRow',
-      })
-      const [row] = await result.json<{ databases: string | number }>()
-      if (Number(row?.databases) > 0) return undefined
-      await client.command({
-        query: 'CREATE DATABASE IF NOT EXISTS {database:Identifier} ENGINE = Atomic',
-        query_params: { database },
-      })
-      return undefined
-    },
-    signal,
-  )
 }
 
 /** Runs `work` with a client of its own. Whatever the client throws means that ClickHouse is away or refuses us. */
