@@ -2,6 +2,7 @@
 
 import type { Builder } from '@grafana/grafana-foundation-sdk/cog'
 import {
+  type AnnotationQuery,
   type Dashboard,
   DashboardBuilder,
   DashboardCursorSync,
@@ -27,6 +28,8 @@ export interface DashboardOptions {
   readonly refresh: string
   readonly variables: readonly Builder<VariableModel>[]
   readonly rows: readonly Row[]
+  /** Times that are marked on every panel. */
+  readonly marks?: readonly Builder<AnnotationQuery>[]
 }
 
 const TAG = 'penstock'
@@ -43,6 +46,7 @@ export function assemble(options: DashboardOptions): Dashboard {
     .tooltip(DashboardCursorSync.Crosshair)
     .editable()
     .variables([...options.variables])
+    .annotations([...(options.marks ?? [])])
     .link(
       new DashboardLinkBuilder('Penstock')
         .type(DashboardLinkType.Dashboards)

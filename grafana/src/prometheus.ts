@@ -23,6 +23,13 @@ export function metricNow(expression: string): DataqueryBuilder {
   return new DataqueryBuilder().datasource(PROMETHEUS).expr(dedent(expression)).format(PromQueryFormat.Table).instant()
 }
 
+/** A histogram over time, for heat maps: Grafana makes of its cumulative buckets what is in each. */
+export function buckets(histogram: string): DataqueryBuilder {
+  return metric(`sum by (le) (increase(${histogram}_bucket{${INSTANCE}}[$__rate_interval]))`, '{{le}}').format(
+    PromQueryFormat.Heatmap,
+  )
+}
+
 /** How much a counter grows a second, summed by the labels. */
 export function rateBy(labels: string, counter: string, filters = ''): string {
   const selected = `${counter}{${INSTANCE}${filters === '' ? '' : `, ${filters}`}}`

@@ -3,10 +3,13 @@
  * notation: `0+5x3` is 0 5 10 15, `1x3` is 1 1 1 1.
  */
 
+export const STEPS = ['15s', '1m', '5m'] as const
+type Step = (typeof STEPS)[number]
+
 export interface AlertCase {
   readonly alert: string
   /** Time between two values, and between two looks at the rules. */
-  readonly step?: '15s' | '1m'
+  readonly step?: Step
   readonly fires: Seen
   readonly quiet: Seen
 }
@@ -70,9 +73,10 @@ export const ALERT_CASES: readonly AlertCase[] = [
   },
   {
     alert: 'PenstockLogFullSoon',
-    // 6 % in half an hour make 100 % in 8 hours, 12 % in 4.
-    fires: { series: { [USAGE]: '0+15x120', [LIMIT]: '12000x120' }, at: '30m' },
-    quiet: { series: { [USAGE]: '0+6x120', [LIMIT]: '12000x120' }, at: '30m' },
+    step: '1m',
+    // 15 % in half an hour: 100 % in another 2.8 hours. 6 %: in 7.8 hours.
+    fires: { series: { [USAGE]: '0+60x30', [LIMIT]: '12000x30' }, at: '30m' },
+    quiet: { series: { [USAGE]: '0+24x30', [LIMIT]: '12000x30' }, at: '30m' },
   },
   {
     alert: 'PenstockServerErrors',
@@ -91,8 +95,9 @@ export const ALERT_CASES: readonly AlertCase[] = [
   },
   {
     alert: 'PenstockInsertsRetried',
-    fires: of(`penstock_flush_retries_total{${ONE}, error_type="243"}`, '0+1x100', '15m'),
-    quiet: of(`penstock_flush_retries_total{${ONE}, error_type="243"}`, '0x4 1x100', '15m'),
+    step: '1m',
+    fires: of(`penstock_flush_retries_total{${ONE}, error_type="243"}`, '0+4x25', '15m'),
+    quiet: of(`penstock_flush_retries_total{${ONE}, error_type="243"}`, '0 1x25', '15m'),
   },
   {
     alert: 'PenstockDeadLetters',
@@ -106,17 +111,18 @@ export const ALERT_CASES: readonly AlertCase[] = [
   },
   {
     alert: 'PenstockEventsRejected',
+    step: '1m',
     fires: {
       series: {
-        [`penstock_events_rejected_total{${ONE}, penstock_protocol="segment", error_type="invalid_event"}`]: '0+2x160',
-        [`penstock_events_received_total{${ONE}, penstock_protocol="segment"}`]: '0+10x160',
+        [`penstock_events_rejected_total{${ONE}, penstock_protocol="segment", error_type="invalid_event"}`]: '0+2x40',
+        [`penstock_events_received_total{${ONE}, penstock_protocol="segment"}`]: '0+10x40',
       },
       at: '35m',
     },
     quiet: {
       series: {
-        [`penstock_events_rejected_total{${ONE}, penstock_protocol="segment", error_type="invalid_event"}`]: '0+1x160',
-        [`penstock_events_received_total{${ONE}, penstock_protocol="segment"}`]: '0+11x160',
+        [`penstock_events_rejected_total{${ONE}, penstock_protocol="segment", error_type="invalid_event"}`]: '0+1x40',
+        [`penstock_events_received_total{${ONE}, penstock_protocol="segment"}`]: '0+11x40',
       },
       at: '35m',
     },
@@ -139,8 +145,8 @@ export const ALERT_CASES: readonly AlertCase[] = [
   },
   {
     alert: 'PenstockErrorBudgetSlow',
-    step: '1m',
-    fires: { series: { [GOOD]: '0+992x400', [BAD]: '0+8x400' }, at: '6h30m' },
-    quiet: { series: { [GOOD]: '0+995x400', [BAD]: '0+5x400' }, at: '6h30m' },
+    step: '5m',
+    fires: { series: { [GOOD]: '0+992x80', [BAD]: '0+8x80' }, at: '6h30m' },
+    quiet: { series: { [GOOD]: '0+995x80', [BAD]: '0+5x80' }, at: '6h30m' },
   },
 ]

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { GRAFANA } from '../support/dashboards.ts'
 import { promtool } from '../support/prometheus.ts'
 import { RULES_FILE, readRules } from '../support/rules.ts'
-import { ALERT_CASES, type AlertCase } from './alert-cases.ts'
+import { ALERT_CASES, type AlertCase, STEPS } from './alert-cases.ts'
 
 const alerts = readRules().filter(({ alert }) => alert !== undefined)
 const OPERATIONS = readFileSync(join(GRAFANA, '../docs/operations.md'), 'utf8')
@@ -19,7 +19,7 @@ test('every alert has a case in which it fires and one in which it does not', ()
   expect(ALERT_CASES.map(({ alert }) => alert)).toEqual(alerts.map(({ alert }) => alert as string))
 })
 
-test.each(['15s', '1m'] as const)(
+test.each(STEPS)(
   'every alert fires in the one case and keeps quiet in the other, in steps of %s',
   (step) => {
     const directory = mkdtempSync(join(tmpdir(), 'penstock-test-alerts-'))

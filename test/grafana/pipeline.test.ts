@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
-import { type PanelQuery, queriesOf } from '../support/dashboards.ts'
+import { type PanelQuery, queriesOf, queryOf, readDashboard } from '../support/dashboards.ts'
 import { newHomeWithoutEngine } from '../support/engine.ts'
 import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
 import { expandPromQl } from '../support/grafana.ts'
@@ -147,6 +147,19 @@ test('every query of the dashboards finds what it asks for', async () => {
   for (const query of [...queriesOf('pipeline', 'prometheus'), ...queriesOf('tenants', 'prometheus')])
     faults.push(...(await faultsOfPanel(query)))
   expect(faults).toEqual([])
+}, 120_000)
+
+test('variables have values, and alerts that fire are marked', async () => {
+  for (const name of ['pipeline', 'tenants'] as const) {
+    const { templating, annotations } = readDashboard(name)
+    const variables = templating.list.filter(({ datasource }) => datasource.uid === 'prometheus')
+    for (const variable of variables) {
+      const [, metric = '', label = ''] = /^label_values\((\w+), (\w+)\)$/.exec(queryOf(variable)) ?? []
+      const values = await prometheus.query(`count by (${label}) (last_over_time(${metric}[1h]))`)
+      expect(values.map((sample) => sample.metric)).toEqual([{ [label]: `127.0.0.1:${home.port}` }])
+    }
+    for (const { expr } of annotations.list) expect(await faultsOfRange(name, expr)).toEqual([])
+  }
 }, 120_000)
 
 test('every alert finds what it asks for', async () => {

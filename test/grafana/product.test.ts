@@ -1,7 +1,7 @@
 /** Every query of the dashboards that read ClickHouse, on what a collector stored. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type Collector, newHome, startCollector } from '../support/collector.ts'
-import { type DashboardName, type PanelQuery, queriesOf, readDashboard, type Variable } from '../support/dashboards.ts'
+import { type DashboardName, type PanelQuery, queriesOf, queryOf, readDashboard } from '../support/dashboards.ts'
 import { type Chosen, expandSql, type QueryContext } from '../support/grafana.ts'
 import { shopEvents, tuesday } from './shop-visits.ts'
 
@@ -46,7 +46,7 @@ async function choose(dashboard: DashboardName, wanted: Readonly<Record<string, 
     ({ datasource }) => datasource.uid === 'clickhouse',
   )) {
     const { name, includeAll } = variable
-    const { data } = await run(sqlOf(variable), contextOf(chosen))
+    const { data } = await run(queryOf(variable), contextOf(chosen))
     const values = data.map((row) => String(Object.values(row)[0]))
     options[name] = values
     const [first] = values
@@ -54,10 +54,6 @@ async function choose(dashboard: DashboardName, wanted: Readonly<Record<string, 
     chosen[name] = wanted[name] ?? (includeAll === true ? { all: values } : first)
   }
   return { chosen, options }
-}
-
-function sqlOf({ query }: Variable): string {
-  return typeof query === 'string' ? query : query.query
 }
 
 /** The query of the panel with a title; of the product dashboard, where nothing else is said. */
@@ -100,10 +96,12 @@ async function faultsOf(query: PanelQuery, context: QueryContext): Promise<strin
     const named = (panel.fieldConfig?.overrides ?? []).filter(({ matcher }) => matcher.id === 'byName')
     const missing = named.map(({ matcher }) => matcher.options).filter((column) => !columns.includes(column))
     const hasTime = meta[0]?.name === 'time' && meta[0].type.startsWith('DateTime')
+    const odd = meta.filter(({ type }) => !/^(LowCardinality\(|Nullable\()*(String|U?Int|Float|Date)/.test(type))
     const hasNumber = meta.some(({ type }) => /Int|Float/.test(type))
     return [
       ...(data.length === 0 ? [`${name}: no rows`] : []),
       ...missing.map((column) => `${name}: no column ${column}`),
+      ...odd.map((column) => `${name}: ${column.name} is ${column.type}`),
       ...(format === 0 && !(hasTime && hasNumber) ? [`${name}: no series: ${columns}`] : []),
     ]
   } catch (error) {

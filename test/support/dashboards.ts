@@ -49,6 +49,7 @@ export interface Dashboard {
   readonly title: string
   readonly panels: readonly Panel[]
   readonly templating: { readonly list: readonly Variable[] }
+  readonly annotations: { readonly list: readonly { readonly expr: string }[] }
 }
 
 export const DASHBOARD_NAMES = ['pipeline', 'product', 'tenants'] as const
@@ -58,6 +59,11 @@ export const GRAFANA = join(import.meta.dir, '../../grafana')
 
 export function readDashboard(name: DashboardName): Dashboard {
   return JSON.parse(readFileSync(join(GRAFANA, 'dashboards', `${name}.json`), 'utf8')) as Dashboard
+}
+
+/** What a variable asks for its values. */
+export function queryOf({ query }: Variable): string {
+  return typeof query === 'string' ? query : query.query
 }
 
 export interface PanelQuery extends Target {

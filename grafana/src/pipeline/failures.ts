@@ -9,7 +9,7 @@ export const FAILURES: Row = {
     timeseries({
       title: 'Events rejected',
       description: 'Events a second that were refused, by themselves or with their request, by reason and protocol.',
-      unit: 'cps',
+      unit: 'eps',
       queries: [
         metric(
           `${rateBy('error_type, penstock_protocol', 'penstock_events_rejected_total')} > 0`,

@@ -24,7 +24,7 @@ export const HEALTH: Row = {
     stat({
       title: 'Acknowledged',
       description: 'Events a second that are durable: what producers were told 2xx for.',
-      unit: 'cps',
+      unit: 'eps',
       queries: [metric(`sum(rate(penstock_events_accepted_total{${INSTANCE}}[$__rate_interval]))`, 'accepted')],
     }),
     stat({

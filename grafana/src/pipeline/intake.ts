@@ -9,14 +9,14 @@ export const INTAKE: Row = {
     timeseries({
       title: 'Events received',
       description: 'Events a second by protocol: accepted and rejected ones.',
-      unit: 'cps',
+      unit: 'eps',
       stacked: true,
       queries: [metric(rateBy('penstock_protocol', 'penstock_events_received_total'), '{{penstock_protocol}}')],
     }),
     timeseries({
       title: 'Events accepted, and duplicates among them',
       description: 'A duplicate was stored before; it is acknowledged, and not stored again.',
-      unit: 'cps',
+      unit: 'eps',
       queries: [
         metric(rateBy('penstock_protocol', 'penstock_events_accepted_total'), '{{penstock_protocol}}'),
         metric(rateBy('penstock_protocol', 'penstock_events_duplicates_total'), '{{penstock_protocol}}, duplicates'),

@@ -1,7 +1,7 @@
 /** Where does it wait? */
 import type { Row } from '../assemble.ts'
 import { spread, timeseries } from '../panels.ts'
-import { INSTANCE, metric, quantiles, rateBy } from '../prometheus.ts'
+import { buckets, INSTANCE, metric, quantiles, rateBy } from '../prometheus.ts'
 
 const againstLimit = (name: string) => [
   metric(`sum by (instance) (penstock_${name}_usage_bytes{${INSTANCE}})`, '{{instance}}'),
@@ -105,7 +105,7 @@ export const WAITING: Row = {
       title: 'Into ClickHouse',
       description:
         'Events a second that ClickHouse confirmed, beside those that were acknowledged and are no duplicates.',
-      unit: 'cps',
+      unit: 'eps',
       width: 6,
       queries: [
         metric(`sum(rate(penstock_flush_events_total{${INSTANCE}}[$__rate_interval]))`, 'confirmed'),
@@ -113,17 +113,20 @@ export const WAITING: Row = {
           `sum(rate(penstock_events_accepted_total{${INSTANCE}}[$__rate_interval])) - sum(rate(penstock_events_duplicates_total{${INSTANCE}}[$__rate_interval]))`,
           'acknowledged',
         ),
-        metric(`sum(rate(penstock_flush_size_bytes_total{${INSTANCE}}[$__rate_interval]))`, 'confirmed bytes'),
       ],
+    }),
+    timeseries({
+      title: 'Bytes into ClickHouse',
+      description: 'Bytes a second that ClickHouse confirmed, in its Native format.',
+      unit: 'Bps',
+      queries: [metric(rateBy('instance', 'penstock_flush_size_bytes_total'), '{{instance}}')],
     }),
     spread({
       title: 'Spread of the lag',
       description: 'How many segments became queryable after how long.',
       unit: 's',
-      width: 24,
-      queries: [
-        metric(`sum by (le) (increase(penstock_event_lag_seconds_bucket{${INSTANCE}}[$__rate_interval]))`, '{{le}}'),
-      ],
+      width: 16,
+      queries: [buckets('penstock_event_lag_seconds')],
     }),
   ],
 }

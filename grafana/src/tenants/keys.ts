@@ -20,19 +20,19 @@ export const KEYS: Row = {
     timeseries({
       title: 'Events accepted by key',
       description: `Accepted events a second. ${NEEDS}`,
-      unit: 'cps',
+      unit: 'eps',
       queries: [metric(byKey('accepted'), LEGEND)],
     }),
     timeseries({
       title: 'Events rejected by key',
       description: `Events a second that were refused for what they are. ${NEEDS}`,
-      unit: 'cps',
+      unit: 'eps',
       queries: [metric(byKey('rejected'), LEGEND)],
     }),
     timeseries({
       title: 'Events over their key’s limit',
       description: `Events a second that were answered with 429: the key wants a higher tier, or its sender a look. ${NEEDS}`,
-      unit: 'cps',
+      unit: 'eps',
       queries: [metric(byKey('rate_limited'), LEGEND)],
     }),
     table({

@@ -12,11 +12,11 @@ export const STORED: Row = {
     table({
       title: 'Rows in events',
       description:
-        'All rows of events, whatever the time range: kept for 90 days. Seconds it took from the event to its receipt tell of clients that send late.',
+        'All rows of events, whatever the time range, and when the first and the last of them were received. They are kept for 90 days.',
       unit: 'short',
-      width: 14,
+      width: 12,
       gauges: ['rows'],
-      units: { share: 'percentunit', first: 'dateTimeAsIso', last: 'dateTimeAsIso', delay: 's' },
+      units: { share: 'percentunit', first: 'dateTimeAsIso', last: 'dateTimeAsIso' },
       queries: [
         rows(`
           SELECT
@@ -25,8 +25,7 @@ export const STORED: Row = {
               count() AS rows,
               rows / sum(rows) OVER () AS share,
               min(received_at) AS first,
-              max(received_at) AS last,
-              quantile(0.95)(dateDiff('millisecond', occurred_at, received_at) / 1000) AS delay
+              max(received_at) AS last
           FROM events
           WHERE ${WORKSPACES}
           GROUP BY tenant, workspace
@@ -36,13 +35,20 @@ export const STORED: Row = {
     }),
     table({
       title: 'Protocols',
-      description: 'Events by the interface that they came through, by the time of their receipt.',
+      description:
+        'Events by the interface that they came through, by the time of their receipt, and after which time 95 % of them had come: clients may keep events and send them late.',
       unit: 'short',
-      width: 10,
+      units: { delay: 's' },
+      width: 12,
       gauges: ['events'],
       queries: [
         rows(`
-          SELECT tenant_id AS tenant, workspace_id AS workspace, protocol, count() AS events
+          SELECT
+              tenant_id AS tenant,
+              workspace_id AS workspace,
+              protocol,
+              count() AS events,
+              quantile(0.95)(dateDiff('millisecond', occurred_at, received_at) / 1000) AS delay
           FROM events
           WHERE ${WORKSPACES} AND ${TYPES} AND ${RECEIVED}
           GROUP BY tenant, workspace, protocol
