@@ -82,7 +82,8 @@ export async function erase(
     const findings = await look(options, person, addresses)
     if (!(await approve(findings))) return { findings, outcome: undefined }
     hasChanged = true
-    const outcome = await new Erasure(options, person, addresses).run()
+    await person.dropLeftTables()
+    const outcome = await new Erasure(options, person, findings).run()
     hasChanged = outcome.problems.length > 0
     return { findings, outcome }
   } finally {
@@ -123,21 +124,20 @@ async function countRows(store: Store, person: Person): Promise<RowCounts> {
 class Erasure {
   readonly #options: EraseOptions
   readonly #person: Person
-  readonly #addresses: readonly string[]
+  readonly #findings: Findings
   readonly #removed: RowCounts = {}
   #textsRemoved = 0
   #sessionsRestored = 0
 
-  constructor(options: EraseOptions, person: Person, addresses: readonly string[]) {
+  constructor(options: EraseOptions, person: Person, findings: Findings) {
     this.#options = options
     this.#person = person
-    this.#addresses = addresses
+    this.#findings = findings
   }
 
   async run(): Promise<Outcome> {
     const failure = await this.#clearTables()
-    const addresses = this.#addresses
-    const texts = failure === undefined ? await this.#clearTexts(addresses) : []
+    const texts = failure === undefined ? await this.#clearTexts() : []
     const { dropped, problems } = await this.#clearDeadLetters()
     return {
       removed: this.#removed,
@@ -150,15 +150,14 @@ class Erasure {
 
   async #clearTables(): Promise<Problem | undefined> {
     const { store, unflushed } = this.#options
-    const unstored = await untilFlushed(unflushed)
-    if (unstored !== undefined) return unstored
+    let counts = this.#findings.rows
     for (let round = 0; round < ROUNDS_MAX; round += 1) {
-      await this.#person.find()
-      const counts = await countRows(store, this.#person)
       const isClear = Object.values(counts).every((rows) => rows === 0)
       if (isClear && (await areSharedSessionsRight(store, this.#person))) return undefined
       const failure = (await this.#deleteRound(counts)) ?? (await untilFlushed(unflushed))
       if (failure !== undefined) return failure
+      await this.#person.find()
+      counts = await countRows(store, this.#person)
     }
     return problem(
       'still_arriving',
@@ -185,12 +184,13 @@ class Erasure {
     return undefined
   }
 
-  async #clearTexts(addresses: readonly string[]): Promise<Problem[]> {
+  /** What was noted before the traits were gone: they told the e-mail addresses. */
+  async #clearTexts(): Promise<Problem[]> {
     const { store, texts: decision } = this.#options
-    const found = await findTexts(store, this.#person, addresses)
+    const found = this.#findings.texts
     if (found.length === 0 || decision === 'keep') return []
     if (decision === undefined) {
-      const message = `${found.length} texts in aggregates may name the person: look at them, and run this again with --paths remove or --paths keep`
+      const message = `${found.length} texts in aggregates may name the person: say --paths remove or --paths keep`
       return [problem('texts_undecided', message)]
     }
     const { conditions, layout, table: marker } = this.#person

@@ -52,6 +52,7 @@ export class Person {
   readonly conditions: Conditions
   readonly #store: Store
   readonly #query: PersonQuery
+  readonly #leftTables: string[] = []
 
   private constructor(store: Store, query: PersonQuery) {
     this.table = `${PREFIX}${randomBytes(8).toString('hex')}`
@@ -192,7 +193,7 @@ export class Person {
       SELECT ${PREVIOUS_ID} AS id FROM ${events} WHERE ${c.workspace} AND type = 'alias' AND ${isAnother} AND ${PREVIOUS_ID} IN ${ids}`
   }
 
-  /** What earlier runs for one of these ids have found, when they did not come to their end; what others have left goes. */
+  /** What earlier runs for one of these ids have found, when they did not come to their end. */
   async #takeOver(): Promise<Problem<'mutation_failed'> | undefined> {
     const left = await this.#store.rows<{ name: string }>(
       `SELECT name FROM system.tables WHERE database = ${quote(this.#store.database)}
@@ -211,14 +212,23 @@ export class Person {
         `INSERT INTO ${own} SELECT kind, scope, id FROM ${other} WHERE kind IN ('candidate', 'device', 'touched', 'nameless', 'mixed')`,
         { async_insert: 0 },
       )
-      await this.#store.run(`DROP TABLE ${this.layout.target(name)} SYNC`)
+      this.#leftTables.push(name)
     }
     return undefined
   }
 
+  /** This run does what those that broke off did not: their tables, whose ids it has taken over, can go. */
+  async dropLeftTables(): Promise<void> {
+    for (const name of this.#leftTables.splice(0)) await this.#dropTable(name)
+  }
+
   /** Forgets the ids of this run. */
   async drop(): Promise<void> {
-    await this.#store.run(`DROP TABLE IF EXISTS ${this.layout.target(this.table)} SYNC`)
+    await this.#dropTable(this.table)
+  }
+
+  async #dropTable(name: string): Promise<void> {
+    await this.#store.run(`DROP TABLE IF EXISTS ${this.layout.target(name)} SYNC`)
   }
 }
 
