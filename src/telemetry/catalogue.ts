@@ -177,3 +177,24 @@ export function nameWithUnit(name: string, unit: string, isRatio: boolean): stri
 export function isRatio(name: string): boolean {
   return name.endsWith('utilization')
 }
+
+/** The name at `/metrics`, and the labels there. */
+export function prometheusName(name: MetricName): { readonly name: string; readonly labels: readonly string[] } {
+  const { kind, unit, attributes }: Metric = METRICS[name]
+  const total = kind === 'counter' ? '_total' : ''
+  const plain = (text: string) => text.replaceAll('.', '_')
+  return { name: plain(nameWithUnit(name, unit, isRatio(name))) + total, labels: attributes.map(plain) }
+}
+
+/** The table of docs/telemetry.md. */
+export function renderMetrics(): string {
+  const rows = Object.entries<Metric>(METRICS).map(([name, { kind, unit, description }]) => {
+    const shown = prometheusName(name as MetricName)
+    const labels = shown.labels.map((label) => `\`${label}\``).join(', ')
+    const type = kind === 'updown' ? 'gauge' : kind
+    return `| \`${shown.name}\` | ${type} | ${labels} | ${description} | \`${name}\`, ${kind}, ${unit} |`
+  })
+  return ['| at `/metrics` | type | labels | what it tells | over OTLP |', '|---|---|---|---|---|', ...rows, ''].join(
+    '\n',
+  )
+}
