@@ -35,14 +35,15 @@ export const queries: Scenario = {
 
     const rows: Row[] = []
     const failures: string[] = []
-    for (const query of [...(await dashboardQueries(clickhouse, untilMs)), ...cookbookQueries()]) {
+    const users = await usersOf(clickhouse, runs)
+    const cookbook = cookbookQueries(users[0] ?? '')
+    for (const query of [...(await dashboardQueries(clickhouse, untilMs)), ...cookbook]) {
       const { row, failure } = await timeQuery(clickhouse, query, runs)
       rows.push(row)
       if (failure !== undefined) failures.push(failure)
     }
     for (const days of [undefined, 7]) {
       const from = days === undefined ? undefined : untilMs - days * DAY_MS
-      const users = await usersOf(clickhouse, runs)
       const asked = users.map((userId): JourneyQuery => ({ ...WHERE, userId, limit: JOURNEY_EVENTS, from }))
       rows.push(await timeJourneys(clickhouse, asked, `journey, ${days ?? DAYS} d`))
     }
@@ -54,7 +55,7 @@ export const queries: Scenario = {
         ...failures,
         `on disk: ${bytes.replaceAll('\n', ', ')}`,
         ...(isMerged ? [] : ['merges had not ended when the queries began']),
-        ...(cookbookQueries().length === 0 ? ['there is no cookbook (docs/sql.md)'] : []),
+        ...(cookbook.length === 0 ? ['there is no cookbook (docs/sql.md)'] : []),
       ],
     }
   },

@@ -42,14 +42,14 @@ export async function dashboardQueries(clickhouse: ClickHouse, untilMs: number):
   return queries
 }
 
-/** What the cookbook shows, by the headings above; what is no query is left out. */
-export function cookbookQueries(): Query[] {
+/** What the cookbook shows, by the headings above, asked of one user where it asks of one; what is no query is left out. */
+export function cookbookQueries(userId: string): Query[] {
   if (!existsSync(COOKBOOK)) return []
   const queries: Query[] = []
   let heading = ''
   for (const [, title, sql] of readFileSync(COOKBOOK, 'utf8').matchAll(/^#+ (.+)$|^```sql\n([\s\S]*?)^```/gm)) {
     if (title !== undefined) heading = title
-    const text = (sql ?? '').trim().replace(/;$/, '')
+    const text = (sql ?? '').trim().replace(/;$/, '').replaceAll('{user:String}', `'${userId}'`)
     if (!/^(?:--.*\n)*(?:SELECT|WITH|FROM)\b/i.test(text)) continue
     const number = queries.filter(({ name }) => name.startsWith(`cookbook: ${heading}`)).length
     queries.push({ name: `cookbook: ${heading}${number === 0 ? '' : ` ${number + 1}`}`, sql: text })

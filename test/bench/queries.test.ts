@@ -60,7 +60,7 @@ test('a journey is read by the function of the collector', async () => {
 })
 
 test('the queries of the cookbook are those that ask something', () => {
-  for (const { sql } of cookbookQueries()) expect(sql).toMatch(/\b(SELECT|FROM)\b/i)
+  for (const { sql } of cookbookQueries('user-1')) expect(sql).toMatch(/\b(SELECT|FROM)\b/i)
 })
 
 test('a disk without room is told before', () => {
