@@ -41,6 +41,10 @@ export interface EraseReport {
 /** Resolves when everything is erased and verified, or nothing was to be; else throws CommandFailure, behind the report. */
 export async function eraseCommand(options: EraseCommandOptions): Promise<void> {
   const config = orFail(loadConfig())
+  if (config.clickhouse.cluster !== undefined)
+    throw new CommandFailure(
+      'erase does not reach the shards of a cluster (CLICKHOUSE_CLUSTER): see docs/privacy.md for what to run there',
+    )
   const query = await readQuery(options)
   const { paths, collectors, waitMs } = readChoices(options)
   const asksFirst = !options.dryRun && !options.yes

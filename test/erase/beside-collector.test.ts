@@ -17,7 +17,7 @@ let engine: EmbeddedClickHouse
 let collector: Collector
 
 beforeAll(async () => {
-  const made = newHomeWithoutEngine({ FLUSH_INTERVAL_MS: '1000' })
+  const made = newHomeWithoutEngine({ FLUSH_INTERVAL_MS: '200' })
   home = made.home
   engine = made.startEngine()
   collector = await startCollector({ home })
@@ -135,6 +135,11 @@ describe('wrong input is an error of one line:', () => {
     [['--user', 'x', '--collector', 'host:3000', '--yes'], '--collector is "host:3000"'],
     [['--user', 'x', '--tenant', 'nobody', '--yes'], 'there is nothing of workspace nobody/default'],
   ])('%j', async (args, part) => expectOneLineError(await erase(...args), part))
+
+  test('a cluster', async () => {
+    const env = { ...home.env, CLICKHOUSE_CLUSTER: 'events' }
+    expectOneLineError(await runCli(['erase', ...DEFAULT, '--user', 'x', '--yes'], env), 'CLICKHOUSE_CLUSTER')
+  })
 
   test('no ClickHouse', async () => {
     const env = { ...home.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' }
