@@ -36,15 +36,14 @@ const NOTHING_TO_TELL = '# telemetry is switched off (OTEL_SDK_DISABLED)\n'
 /** See the head of this file. Begins to send to where the configuration says. */
 export async function openTelemetry({ metricsPerKey, otel }: Config, logger: Logger): Promise<OpenTelemetry> {
   for (const warning of otel.warnings) logger.warn(warning)
-  if (otel.disabled) return OFF
+  if (otel.disabled) return { ...OFF, counts: new EventCounts() }
   const live = new Live(new EventCounts(metricsPerKey ? new BoundedKeyCounts() : NO_KEY_COUNTS))
   if (otel.metrics !== undefined || otel.traces !== undefined) await live.send(otel, logger)
   return live
 }
 
-const OFF: OpenTelemetry = {
+const OFF: Omit<OpenTelemetry, 'counts'> = {
   telemetry: NOOP_TELEMETRY,
-  counts: new EventCounts(),
   watch: () => undefined,
   scrape: () => Promise.resolve(NOTHING_TO_TELL),
   stop: () => Promise.resolve(true),
