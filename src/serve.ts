@@ -74,7 +74,8 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   if (secrets !== undefined)
     logger.error({ problem: secrets.problem }, `keys that sign cannot be used: ${secrets.message}`)
   const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })
-  const log = await openLog(config, logDirectory(config.dataDir, worker ?? 0), logger)
+  const directory = logDirectory(config.dataDir, worker ?? 0)
+  const log = await openLog(config, directory, logger)
   const telemetry = await openTelemetry(config, logger)
   const groupCommit = new GroupCommit({
     log,
@@ -88,7 +89,8 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const pipeline = new Pipeline({ limits, dedupe, groupCommit, counts: telemetry.counts })
   const replays = redis === undefined ? new MemoryReplays() : new RedisReplays(redis)
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
-  const sink = startSink({ config, log, logger, telemetry: telemetry.telemetry })
+  const kept = config.durability === 'memory' ? undefined : directory
+  const sink = startSink({ config, log, logDirectory: kept, logger, telemetry: telemetry.telemetry })
   const edge: Edge = {
     pipeline,
     keys,
@@ -171,10 +173,11 @@ export async function serve(config: Config, worker?: number): Promise<void> {
 export async function drain(config: Config, worker: number): Promise<void> {
   const logger = createLogger({ level: config.logLevel, worker })
   const stopped = signalledBySupervisor()
-  const log = await openLog({ ...config, durability: 'fsync' }, logDirectory(config.dataDir, worker), logger)
+  const directory = logDirectory(config.dataDir, worker)
+  const log = await openLog({ ...config, durability: 'fsync' }, directory, logger)
   const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl, logger)
   const dedupe = await openDedupe({ ...config.dedupe, log, redis, logger })
-  const sink = startSink({ config, log, logger })
+  const sink = startSink({ config, log, logDirectory: directory, logger })
   logger.info('emptying a log that an earlier start has left')
   await log.close()
   const isReady = sink.ready().then(() => undefined)

@@ -13,6 +13,7 @@
  */
 import assert from 'node:assert/strict'
 import type { EventLog, SealedSegment } from '../log/event-log.ts'
+import type { IsWanted } from '../log/sealed-queue.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type FlushTelemetry, NOOP_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
 import { type InsertTarget, insertNative, type StatementFailure } from './insert.ts'
@@ -23,6 +24,8 @@ import { Turns } from './turns.ts'
 /** What a flusher is made from. */
 export interface FlusherOptions {
   readonly log: EventLog
+  /** Takes segments of these numbers only; the others are for other flushers. Default: all. */
+  readonly isWanted?: IsWanted
   readonly target: InsertTarget
   readonly logger: Logger
   readonly telemetry?: Telemetry
@@ -174,7 +177,7 @@ export class Flusher {
     for (;;) {
       await this.#roomForOne()
       if (signal.aborted) break
-      const segment = await Promise.race([this.#options.log.takeSealed(), stopped])
+      const segment = await Promise.race([this.#options.log.takeSealed(this.#options.isWanted), stopped])
       if (segment === undefined) break
       const held: Held = {
         segment,

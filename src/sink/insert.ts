@@ -10,6 +10,11 @@
  *
  * `query_id` is the token: while a try that we have lost sight of still runs, the next is refused with code 216 and tried later.
  *
+ * Into a cluster the insert goes to a Distributed table, with the number of a shard: the server that is asked sends the blocks on to that shard
+ * and answers when they are stored there. Token and settings go with them, so all of the above holds at the shard too: one part, tables
+ * and views that know the token, and nothing of a body that was not sent to its end. Never by the queue of asynchronous inserts: that would
+ * put several bodies together before they are sent on, under one token.
+ *
  * Needs ClickHouse 26.2 (the migrations need 26.4): `deduplicate_insert` is named because a user's profile may have switched it off; before 26.1 servers
  * refuse `async_insert` with deduplication in views.
  */
@@ -23,6 +28,8 @@ export interface InsertTarget {
   readonly user: string
   readonly password: string
   readonly database: string
+  /** `database` is that of a cluster, and inserts are for this shard of it; from 1. */
+  readonly shard?: number
   /** Longest wait for the connection, or for some progress of the body. Default 30,000. */
   readonly sendTimeoutMs?: number
   /** Longest wait for the answer after the body. Default 150,000, more than `wait_for_async_insert_timeout`. */
@@ -57,6 +64,15 @@ export type InsertOutcome =
   | { readonly outcome: 'inserted' }
   | { readonly outcome: 'failed'; readonly failure: StatementFailure }
 
+/** `code` of a failure: the server that was asked does not reach the shard, which is as good as no answer at all. */
+export const SHARD_AWAY = 'shard_away'
+
+/**
+ * What a server says of another one that it does not reach: SOCKET_TIMEOUT, NETWORK_ERROR, ALL_CONNECTION_TRIES_FAILED. When the connection
+ * breaks in the middle it says 32, which is among the codes for what cannot be read: then the flusher asks, and learns that it can be.
+ */
+const AWAY_CODES: ReadonlySet<number> = new Set([209, 210, 279])
+
 /** The table that events go to. */
 export const EVENTS_TABLE = 'events'
 
@@ -88,14 +104,34 @@ const INSERT_SETTINGS = {
   materialized_views_ignore_errors: '0',
 } as const
 
+/**
+ * For one shard. `async_insert`, see the head of this file. An insert that the server would put aside to send later, or that it would
+ * drop because the shard is away, was not stored.
+ */
+function settingsFor(shard: number): Record<string, string> {
+  return {
+    insert_shard_id: String(shard),
+    distributed_foreground_insert: '1',
+    skip_unavailable_shards: '0',
+    async_insert: '0',
+  }
+}
+
 /** Inserts the body into `events`; never rejects. */
 export async function insertNative(target: InsertTarget, request: InsertRequest): Promise<InsertOutcome> {
   const failure = await sendStatement(target, {
     ...request,
     query: `INSERT INTO ${EVENTS_TABLE} FORMAT Native`,
-    settings: { ...INSERT_SETTINGS, query_id: request.token, insert_deduplication_token: request.token },
+    settings: {
+      ...INSERT_SETTINGS,
+      ...(target.shard === undefined ? {} : settingsFor(target.shard)),
+      query_id: request.token,
+      insert_deduplication_token: request.token,
+    },
   })
-  return failure === undefined ? { outcome: 'inserted' } : { outcome: 'failed', failure }
+  if (failure === undefined) return { outcome: 'inserted' }
+  const isAway = target.shard !== undefined && AWAY_CODES.has(failure.exceptionCode ?? 0)
+  return { outcome: 'failed', failure: isAway ? { ...failure, exceptionCode: undefined, code: SHARD_AWAY } : failure }
 }
 
 /** A statement with a body. */

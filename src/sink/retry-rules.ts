@@ -3,10 +3,12 @@ import assert from 'node:assert/strict'
 import { errorCode } from '../log/file-system.ts'
 import { reasonOf } from '../problem.ts'
 import { errorClass } from './error-class.ts'
-import type { StatementFailure } from './insert.ts'
+import { SHARD_AWAY, type StatementFailure } from './insert.ts'
 
 /** No answer at all may mean that the body brings ClickHouse down; but far more often that it is away. */
 const SILENT_FAILURES = 4
+/** Nobody took the body, so it cannot be the reason. */
+const NOBODY_THERE = new Set(['ECONNREFUSED', SHARD_AWAY])
 /** Other answers often are over at the next try. */
 const ANSWERED_FAILURES = 2
 /** An earlier try under the same token has not ended: see `query_id` in `insert.ts`. */
@@ -29,7 +31,7 @@ export function isItsOwn(isStuck: boolean, failure: StatementFailure): boolean {
 export function isWorthAsking(failures: number, failure: StatementFailure): boolean {
   if (failure.code === 'body_failed' || !Number.isInteger(Math.log2(failures))) return false
   if (errorClass(failure.exceptionCode) === 'unreadable') return true
-  if (failure.exceptionCode === undefined) return failures >= SILENT_FAILURES && failure.code !== 'ECONNREFUSED'
+  if (failure.exceptionCode === undefined) return failures >= SILENT_FAILURES && !NOBODY_THERE.has(failure.code)
   return failures >= ANSWERED_FAILURES
 }
 

@@ -6,17 +6,21 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import type { EventLog } from '../log/event-log.ts'
-import { isProblem } from '../problem.ts'
+import { errorCode } from '../log/file-system.ts'
+import { isProblem, type Problem, problem, reasonOf } from '../problem.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { NOOP_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
 import { type ClickHouse, type ClickHouseOptions, createClickHouse } from './clickhouse.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from './embedded-clickhouse.ts'
 import { Flusher, type FlusherStats } from './flusher.ts'
 import { migrate } from './migrations.ts'
+import { ShardedFlusher, type ShardedStats } from './sharded-flusher.ts'
 
 export interface SinkOptions {
   readonly config: Config
   readonly log: EventLog
+  /** The log's, for what has to be kept beside its segments; undefined: it is in memory. */
+  readonly logDirectory: string | undefined
   readonly logger: Logger
   readonly telemetry?: Telemetry
 }
@@ -29,11 +33,13 @@ export interface Sink {
   ready(): Promise<void>
   /** Resolves only when going on is pointless: no embedded server here, or tables that this version must not touch. */
   failed(): Promise<Error>
-  stats(): FlusherStats
+  stats(): FlusherStats | ShardedStats
   /** Flushes what the log hands out, until the deadline, then lets go of ClickHouse. */
   stop(deadlineMs: number): Promise<void>
 }
 
+/** What may be over at the next try. */
+const PASSING: ReadonlySet<string> = new Set(['clickhouse_unavailable', 'statement_failed', 'io_error'])
 const RETRY_MIN_MS = 50
 const RETRY_MAX_MS = 5_000
 
@@ -45,22 +51,25 @@ export function startSink(options: SinkOptions): Sink {
       : undefined
   const connection: ClickHouseOptions = { ...config.clickhouse, url: config.clickhouse.url ?? embedded?.url ?? '' }
   const clickhouse = createClickHouse(connection)
-  const flusher = new Flusher({
+  const flushing = {
     log,
-    target: connection,
-    deadLettersDirectory: join(config.dataDir, 'dead-letters'),
     logger,
     telemetry,
-  })
+    target: connection,
+    deadLettersDirectory: join(config.dataDir, 'dead-letters'),
+  }
+  const { cluster } = config.clickhouse
+  const flusher =
+    cluster === undefined
+      ? new Flusher(flushing)
+      : new ShardedFlusher({ ...flushing, cluster, clickhouse, logDirectory: options.logDirectory })
   const stopping = new AbortController()
   const failure = Promise.withResolvers<Error>()
   const started = Promise.withResolvers<void>()
 
-  const prepared = prepare(embedded, connection, logger, stopping.signal).then((error) => {
-    if (error !== undefined) return failure.resolve(error)
-    if (stopping.signal.aborted) return
-    flusher.start()
-    started.resolve()
+  const prepared = prepare(embedded, connection, flusher, logger, stopping.signal).then((result) => {
+    if (result === 'flowing') started.resolve()
+    else if (result !== 'stopped') failure.resolve(result)
   })
 
   return {
@@ -79,28 +88,40 @@ export function startSink(options: SinkOptions): Sink {
   }
 }
 
-/** Waits for ClickHouse and brings its tables up to date; gives the error that no waiting will mend. */
+/** Waits for ClickHouse, brings its tables up to date and starts the flusher; gives the error that no waiting will mend. */
 async function prepare(
   embedded: EmbeddedClickHouse | undefined,
   connection: ClickHouseOptions,
+  flusher: Flusher | ShardedFlusher,
   logger: Logger,
   signal: AbortSignal,
-): Promise<Error | undefined> {
+): Promise<Error | 'flowing' | 'stopped'> {
   try {
     await embedded?.ready()
   } catch (error) {
-    return signal.aborted ? undefined : (error as Error)
+    return signal.aborted ? 'stopped' : (error as Error)
   }
   for (let retryMs = RETRY_MIN_MS; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
     const migrated = await migrate({ clickhouse: connection, logger, signal })
-    if (!isProblem(migrated)) return undefined
-    if (migrated.problem !== 'clickhouse_unavailable' && migrated.problem !== 'statement_failed')
-      return new Error(migrated.message)
+    if (!isProblem(migrated) && signal.aborted) break
+    const trouble = isProblem(migrated) ? migrated : await startFlusher(flusher)
+    if (trouble === undefined) return 'flowing'
+    if (!PASSING.has(trouble.problem)) return new Error(trouble.message)
     logger.warn(
-      { code: migrated.problem, retryMs },
-      `tables in ClickHouse are not ready, the log takes the events: ${migrated.message}`,
+      { code: trouble.problem, retryMs },
+      `tables in ClickHouse are not ready, the log takes the events: ${trouble.message}`,
     )
     await sleep(retryMs, undefined, { signal }).catch(() => undefined)
   }
-  return undefined
+  return 'stopped'
+}
+
+async function startFlusher(flusher: Flusher | ShardedFlusher): Promise<Problem | undefined> {
+  try {
+    return (await flusher.start()) ?? undefined
+  } catch (error) {
+    const code = errorCode(error)
+    if (code === 'UNKNOWN') throw error
+    return problem('io_error', `the shards of segments could not be noted: ${reasonOf(error)}`)
+  }
 }
