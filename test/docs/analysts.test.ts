@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { controlBody, prepareDryRun } from '../../src/sink/dry-run.ts'
+import { migrate } from '../../src/sink/migrations.ts'
 import { splitStatements } from '../../src/sink/sql-statements.ts'
+import { createLogger } from '../../src/telemetry/logger.ts'
 import { runCli, runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector } from '../support/collector.ts'
 import { type ConfiguredServer, startConfiguredServer } from '../support/server.ts'
@@ -44,8 +46,8 @@ const events = [
   { type: 'Order Completed', properties: { total: 12.5 } },
 ].map((event) => ({ ...event, timestamp: new Date().toISOString(), session_id: SESSION, user_id: 'user' }))
 
-async function serverWithTwoTenants(settings?: string) {
-  const server = await startConfiguredServer({ env, users: { 'acme.xml': acmeXml }, ...(settings && { settings }) })
+async function serverWithTwoTenants() {
+  const server = await startConfiguredServer({ env, users: { 'acme.xml': acmeXml } })
   const collector = await startCollector({
     env: { CLICKHOUSE_URL: server.url, CLICKHOUSE_USER: penstock.user, CLICKHOUSE_PASSWORD: penstock.password },
   })
@@ -188,6 +190,16 @@ describe('the accounts of a server', () => {
     test('reads every table and view, of all tenants', async () => {
       for (const { name, isOfTenants } of await tablesOf(server)) {
         if (isOfTenants) expect([name, await server.ask(analyst, tenantsIn(name))]).toEqual([name, "['acme','other']"])
+      }
+    })
+
+    test('can run every recipe of the cookbook', async () => {
+      const cookbook = readFileSync(join(import.meta.dir, '../../docs/sql.md'), 'utf8').replaceAll("'demo'", "'acme'")
+      const recipes = [...cookbook.matchAll(/^```sql\n([\s\S]*?)^```/gm)].map(([, sql]) => sql ?? '')
+      expect(recipes.length).toBeGreaterThan(35)
+      for (const sql of recipes) {
+        const answer = await server.ask(analyst, sql, { database: 'penstock', param_user: 'user' })
+        expect(`${sql}\n${answer}`).not.toMatch(/^Code: \d+\./m)
       }
     })
 
@@ -367,15 +379,23 @@ describe('views that run with the rights of whoever made them', () => {
   test('do not show a tenant the rows of others either', async () => {
     const settings =
       '<ignore_empty_sql_security_in_create_view_query>0</ignore_empty_sql_security_in_create_view_query>'
-    const { server, stop } = await serverWithTwoTenants(settings)
+    const server = await startConfiguredServer({ env, users: { 'acme.xml': acmeXml }, settings })
     try {
+      const clickhouse = { url: server.url, ...penstock, database: 'penstock' }
+      expect(await migrate({ clickhouse, logger: createLogger({ level: 'silent' }) })).toHaveProperty('applied')
+      const time = `now64(3), now64(3), 's', 'user', 'https://shop.example/', '/', '{"plan":"pro"}'`
+      const insert = `INSERT INTO penstock.events
+        (tenant_id, type, occurred_at, received_at, session_id, user_id, url, path, properties)
+        SELECT tenant, type, ${time} FROM (SELECT arrayJoin(['acme', 'other']) AS tenant, arrayJoin(['identify', 'pageview']) AS type)`
+      expect(await server.ask(penstock, insert)).toBe('')
+
       const definers = `SELECT countIf(create_table_query LIKE '%DEFINER = penstock SQL SECURITY DEFINER%') = countIf(engine = 'MaterializedView'),
         countIf(create_table_query LIKE '%SQL SECURITY INVOKER%') = countIf(engine = 'View')
         FROM system.tables WHERE database = 'penstock' AND engine LIKE '%View'`
       expect(await server.ask(operator, definers)).toBe('1\t1')
       await expectOwnRowsOnly(server)
     } finally {
-      await stop()
+      await server.stop()
     }
   })
 })
