@@ -1,7 +1,7 @@
 /** Prometheus for tests: the server of Debian's package in a temporary directory, on a free port. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../../src/sink/engine-setup.ts'
@@ -63,19 +63,11 @@ export async function startTestPrometheus(options: PrometheusOptions): Promise<T
   if (options.rules !== undefined) writeFileSync(join(directory, 'rules.yml'), options.rules)
 
   const log = join(directory, 'log')
-  const child = spawn(
-    'sh',
-    [
-      '-c',
-      'exec "$0" "$@" > log 2>&1',
-      PROGRAM,
-      '--config.file=prometheus.yml',
-      '--storage.tsdb.path=data',
-      `--web.listen-address=127.0.0.1:${port}`,
-    ],
-    { cwd: directory, stdio: 'ignore' },
-  )
-  await ready(url, child, log)
+  const flags = ['--config.file=prometheus.yml', '--storage.tsdb.path=data', `--web.listen-address=127.0.0.1:${port}`]
+  // A shell whose standard input we hold ends it when the test process ends, however it ends.
+  const script = '"$0" "$@" > log 2>&1 & cat > /dev/null; kill $!; wait $!; cd / && rm -rf "$OLDPWD"'
+  const child = spawn('sh', ['-c', script, PROGRAM, ...flags], { cwd: directory, stdio: ['pipe', 'ignore', 'ignore'] })
+  await ready(url, log)
 
   const api: TestPrometheus['api'] = async (path, parameters = {}) => {
     const response = await fetch(`${url}/api/v1/${path}`, { method: 'POST', body: new URLSearchParams(parameters) })
@@ -97,17 +89,14 @@ export async function startTestPrometheus(options: PrometheusOptions): Promise<T
       return ((await response.json()) as { data: { alerts: Alert[] } }).data.alerts
     },
     async stop() {
-      if (child.exitCode === null && child.signalCode === null) {
-        const ended = once(child, 'exit')
-        child.kill('SIGTERM')
-        await ended
-      }
-      rmSync(directory, { recursive: true, force: true })
+      const ended = once(child, 'exit')
+      child.stdin.end()
+      await ended
     },
   }
 }
 
-async function ready(url: string, child: ChildProcess, log: string): Promise<void> {
+async function ready(url: string, log: string): Promise<void> {
   const deadline = performance.now() + START_DEADLINE_MS
   for (;;) {
     const isReady = await fetch(`${url}/-/ready`).then(
@@ -115,7 +104,7 @@ async function ready(url: string, child: ChildProcess, log: string): Promise<voi
       () => false,
     )
     if (isReady) return
-    if (child.exitCode !== null || performance.now() > deadline)
+    if (performance.now() > deadline)
       throw new Error(`prometheus does not start: ${readFileSync(log, 'utf8').slice(-2_000)}`)
     await Bun.sleep(25)
   }
