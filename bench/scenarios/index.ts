@@ -16,7 +16,9 @@ import { shared } from './shared.ts'
 import { single } from './single.ts'
 import { start } from './start.ts'
 import { streams } from './streams.ts'
+import { telemetry } from './telemetry.ts'
 import { tenants } from './tenants.ts'
+import { views } from './views.ts'
 
 export const SCENARIOS: readonly Scenario[] = [
   generator,
@@ -29,6 +31,7 @@ export const SCENARIOS: readonly Scenario[] = [
   protocols,
   baseline,
   insertCost,
+  views,
   outage,
   freeze,
   restart,
@@ -37,4 +40,5 @@ export const SCENARIOS: readonly Scenario[] = [
   neighbours,
   keys,
   queries,
+  telemetry,
 ]
