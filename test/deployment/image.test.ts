@@ -1,6 +1,6 @@
 /** What the Dockerfile makes, without Docker: its lines are carried out, and the collector runs from there as it would in a container. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { version } from '../../package.json'
@@ -71,6 +71,7 @@ test('the image holds the program and what it runs on, and no ClickHouse, no tes
 
 test('the collector runs without privileges, and cannot change its program', async () => {
   expect(image.user).toEqual({ uid: 1000, gid: 1000 })
+  expect(statSync(join(image.root, image.volume))).toMatchObject(image.user) // whom a new volume belongs to
   if (!hasNamespaces) return // the user and the file system are this machine's
   const write =
     "const why = (path) => { try { fs.writeFileSync(path, ''); return 'written' } catch (e) { return e.code } }"

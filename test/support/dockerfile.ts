@@ -69,7 +69,6 @@ export async function buildImage(context: string, directory: string): Promise<Im
         const target = words.at(-1) ?? ''
         for (const source of words.slice(0, -1)) copy(from, source, inside(target), target.endsWith('/'))
         if (flags.from === undefined) sources.push(...words.slice(0, -1))
-        if (flags.chown !== undefined) run(['chown', '-R', flags.chown, inside(target)], image.root, path)
         break
       }
       case 'RUN':
