@@ -3,7 +3,7 @@
  * Every query names the tenant and the workspace: the tables are sorted by them.
  */
 import type { Builder, Dataquery } from '@grafana/grafana-foundation-sdk/cog'
-import { dedent } from './text.ts'
+import { dedent, placeholder } from './text.ts'
 
 /** The data source, as grafana/provisioning/datasources has it. */
 export const CLICKHOUSE = { type: 'grafana-clickhouse-datasource', uid: 'clickhouse' }
@@ -63,7 +63,7 @@ export function rows(sql: string): ClickHouseQueryBuilder {
 
 /** A variable's value as a text of SQL; of several values, texts with commas between. */
 export function chosen(variable: string): string {
-  return `\${${variable}:singlequote}`
+  return placeholder(`${variable}:singlequote`)
 }
 
 /** The one tenant and workspace that are chosen. */

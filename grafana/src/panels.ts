@@ -154,11 +154,13 @@ export interface TableOptions extends PanelOptions {
   /** Columns, as a regular expression, whose cells are coloured by their value. */
   readonly coloured?: string
   readonly hidden?: readonly string[]
+  /** Columns whose values lead somewhere: to an address with Grafana's variables, such as `${__value.raw}`. */
+  readonly links?: Readonly<Record<string, { readonly title: string; readonly url: string }>>
 }
 
 /** Rows and columns. */
 export function table(options: TableOptions): Panel {
-  const { units = {}, gauges = [], coloured, hidden = [] } = options
+  const { units = {}, gauges = [], coloured, hidden = [], links = {} } = options
   const builder = describe(new tables.PanelBuilder(), options).filterable(true)
   for (const [name, unit] of Object.entries(units)) builder.overrideByName(name, [{ id: 'unit', value: unit }])
   for (const name of gauges)
@@ -171,6 +173,7 @@ export function table(options: TableOptions): Panel {
       { id: 'custom.cellOptions', value: { type: 'color-background', mode: 'basic' } },
       { id: 'color', value: { mode: 'continuous-greens' } },
     ])
+  for (const [name, link] of Object.entries(links)) builder.overrideByName(name, [{ id: 'links', value: [link] }])
   for (const name of hidden) builder.overrideByName(name, [{ id: 'custom.hidden', value: true }])
   return builder
 }

@@ -5,3 +5,8 @@ export function dedent(text: string): string {
   const indent = Math.min(...indents)
   return lines.map((line) => line.slice(indent)).join('\n')
 }
+
+/** A value that Grafana puts in, such as `__value.raw`. */
+export function placeholder(name: string): string {
+  return `\${${name}}`
+}

@@ -4,7 +4,7 @@ import { CLICKHOUSE, chosen, OCCURRED, WORKSPACE, type WORKSPACES } from './clic
 import { PROMETHEUS } from './prometheus.ts'
 import { dedent } from './text.ts'
 
-const ALL = { text: 'All', value: '$__all', selected: true }
+const ALL = { text: ['All'], value: ['$__all'], selected: true }
 
 /** Collectors that Prometheus knows. */
 export function instanceVariable(): QueryVariableBuilder {

@@ -3,6 +3,13 @@
 import type { Row } from '../assemble.ts'
 import { DAYS, rows, series, TYPES, WORKSPACES } from '../clickhouse.ts'
 import { table, timeseries } from '../panels.ts'
+import { placeholder } from '../text.ts'
+
+/** Opens Product analytics for the tenant and workspace of a row. */
+const TO_PRODUCT = {
+  title: 'Product analytics',
+  url: `/d/penstock-product?var-tenant=${placeholder('__data.fields.tenant')}&var-workspace=${placeholder('__value.raw')}&${placeholder('__url_time_range')}`,
+}
 
 export const VOLUME: Row = {
   title: 'Who sends what?',
@@ -46,6 +53,7 @@ export const VOLUME: Row = {
       unit: 'short',
       width: 12,
       gauges: ['events'],
+      links: { workspace: TO_PRODUCT },
       queries: [
         rows(`
           SELECT
