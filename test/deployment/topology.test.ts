@@ -238,3 +238,9 @@ test('one collector is stopped and started again under load: nothing is lost, no
   const stored = await ask(`SELECT count(), uniqExact(message_id) FROM penstock.events WHERE ${of}`)
   expect(stored).toBe(`${acknowledged()}\t${acknowledged()}`)
 })
+
+test('what `make seed` sends through nginx comes to a workspace of its own, and can be queried', async () => {
+  const sent = await operate('seed', '--url', nginx.url, '--events', '500', '--days', '1')
+  expect(sent).toMatchObject({ tenant_id: 'demo', workspace_id: 'shop', events: 500, queryable: true })
+  expect(await ask("SELECT count() FROM penstock.events WHERE tenant_id = 'demo'")).toBe('500')
+})
