@@ -9,7 +9,7 @@ import { createClickHouse } from '../sink/clickhouse.ts'
 export interface Store {
   /** Events of a workspace. */
   count(workspace: WorkspaceName): Promise<number | Problem<'store_unavailable'>>
-  /** Waits until a workspace has so many events; false when they do not come. */
+  /** Waits until a workspace has so many events, in aggregates too; false when they do not come. */
   holds(workspace: WorkspaceName, events: number): Promise<boolean>
   close(): Promise<void>
 }
@@ -22,6 +22,10 @@ const ANSWER_WITHIN_MS = 10_000
 const COUNT = `
 SELECT count() AS events FROM events
 WHERE tenant_id = {tenant: String} AND workspace_id = {workspace: String}`
+
+/** Views get their rows after the table: inserts that have run for so many seconds or longer, by the collectors' own user. */
+const OLD_INSERTS =
+  "SELECT count() AS inserts FROM system.processes WHERE query_kind = 'Insert' AND elapsed >= {seconds: Float64}"
 
 /** The address of ClickHouse's HTTP interface, as a collector with this configuration has it. */
 export function clickhouseAddress({ clickhouse, embedded }: Config): string {
@@ -47,6 +51,18 @@ export function openStore(config: Config): Store {
     }
   }
 
+  /** Waits until the inserts that run now are over, views and all. */
+  const settle = async () => {
+    const begunMs = performance.now()
+    for (; performance.now() - begunMs < PATIENCE_MS; await sleep(POLL_INTERVAL_MS)) {
+      const seconds = (performance.now() - begunMs) / 1000
+      const result = await client.query({ query: OLD_INSERTS, query_params: { seconds }, format: 'JSONEachRow' })
+      const [row] = await result.json<{ inserts: string }>()
+      if (Number(row?.inserts) === 0) return true
+    }
+    return false
+  }
+
   return {
     count,
     close,
@@ -55,7 +71,7 @@ export function openStore(config: Config): Store {
       for (let grownMs = performance.now(); performance.now() - grownMs < PATIENCE_MS; await sleep(POLL_INTERVAL_MS)) {
         const stored = await count(workspace)
         if (isProblem(stored)) continue
-        if (stored >= events) return true
+        if (stored >= events) return await settle().catch(() => true) // a user who may not look there
         if (stored > most) grownMs = performance.now()
         most = Math.max(most, stored)
       }
