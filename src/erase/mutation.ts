@@ -10,6 +10,9 @@ import { type Problem, problem } from '../problem.ts'
 import type { Store } from './store.ts'
 import { deletion, type Layout, quote } from './tables.ts'
 
+/** Named in one statement; with more it would become too long, and most of the table is read anyway. */
+const PARTITIONS_MAX = 100
+
 const POLL_MIN_MS = 20
 const POLL_MAX_MS = 1_000
 /** ClickHouse tries a part again that failed: a full memory or disk may pass. */
@@ -37,12 +40,30 @@ export async function deleteRows(
       )
     : []
   if (isPartitioned && found.length === 0) return undefined
-  const partitions = found.map(({ id }) => id)
+  const partitions = found.length > PARTITIONS_MAX ? [] : found.map(({ id }) => id)
   await store.run(deletion(layout, table, condition, partitions), {
     mutations_sync: '0',
     allow_nondeterministic_mutations: 1, // the ids are in a table, which on replicas counts as such
   })
   return await mutationsDone(store, layout, marker)
+}
+
+/**
+ * Takes back mutations whose table of ids is gone. There are none, but after a power cut of ClickHouse's machine: it does not sync the parts
+ * that a mutation writes, so it may find the old ones, and would try for ever to mutate them again, and nothing behind that.
+ */
+export async function killOrphans(store: Store, layout: Layout, idsTablePrefix: string): Promise<void> {
+  const idsTable = `extract(command, '${idsTablePrefix}[0-9a-f]+')`
+  const orphans = await store.rows<{ table: string; mutation_id: string }>(
+    `SELECT DISTINCT table, mutation_id FROM ${layout.system('mutations')}
+     WHERE database = ${quote(store.database)} AND NOT is_done AND ${idsTable} != ''
+     AND ${idsTable} NOT IN (SELECT name FROM system.tables WHERE database = ${quote(store.database)})`,
+  )
+  for (const { table, mutation_id: id } of orphans) {
+    await store.run(
+      `KILL MUTATION WHERE database = ${quote(store.database)} AND table = ${quote(table)} AND mutation_id = ${quote(id)} SYNC`,
+    )
+  }
 }
 
 interface MutationRow {

@@ -23,7 +23,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { type Problem, problem } from '../problem.ts'
-import { mutationsDone } from './mutation.ts'
+import { killOrphans, mutationsDone } from './mutation.ts'
 import type { Store } from './store.ts'
 import { Conditions, EVENT_SESSION, type IdKind, type Layout, layoutOf, quote } from './tables.ts'
 
@@ -65,6 +65,7 @@ export class Person {
   /** Makes the run's table, with the ids that are given and those of runs for the same person that broke off. */
   static async open(store: Store, query: PersonQuery): Promise<Person | Problem<'mutation_failed'>> {
     const person = new Person(store, query)
+    await killOrphans(store, person.layout, PREFIX)
     // The comment says whose run it was: ids of another workspace are never taken over.
     await store.run(`CREATE TABLE ${person.layout.target(person.table)}
       (kind LowCardinality(String), scope LowCardinality(String), id String)
@@ -99,6 +100,7 @@ export class Person {
     )
     await this.#add('device', `SELECT id FROM ${c.set('candidate')} WHERE id NOT IN (${this.#othersDevices()})`)
     await this.#add('touched', `SELECT ${EVENT_SESSION} AS id FROM ${events} WHERE ${workspace} AND ${ownEvents}`)
+    await this.#findOldSessions()
     const others = (which: string) =>
       `SELECT ${EVENT_SESSION} AS id FROM ${events}
        WHERE ${workspace} AND ${EVENT_SESSION} IN ${c.set('touched')} AND NOT ${ownEvents} AND ${which}`
@@ -107,7 +109,6 @@ export class Person {
       `SELECT id FROM ${c.set('touched')} WHERE id NOT IN (${others(`(user_id != '' OR anonymous_id != '')`)})`,
     )
     await this.#add('mixed', others('1'))
-    await this.#findOldSessions()
   }
 
   /**
