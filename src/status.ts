@@ -143,6 +143,15 @@ export class Status implements Service {
   private async checkClickHouse(): Promise<DependencyHealth> {
     const answer = await this.options.sink.clickhouse.ping()
     if (isProblem(answer)) return { status: 'down', message: answer.message }
+    const flush = this.options.sink.stats()
+    const away = 'shards' in flush ? flush.shards.filter(({ failuresInRow }) => failuresInRow > 0) : []
+    if (away.length > 0) {
+      const numbers = away.map(({ shard }) => shard).join(', ')
+      return {
+        status: 'down',
+        message: `takes no events for shard ${numbers} of the cluster: ${flush.lastError?.code}`,
+      }
+    }
     return { status: 'ok', response_time_ms: round(answer.responseTimeMs), version: answer.version }
   }
 

@@ -78,7 +78,10 @@ export async function retryDeadLetters(given: readonly string[], options: JsonOp
       continue
     }
     const { block, header } = letter
-    const result = await insertNative(target, { body: [block], bodyBytes: block.byteLength, token: header.token })
+    // One from before there was a cluster was never stored: any shard will do, the same at every try.
+    const shard = config.clickhouse.cluster === undefined ? undefined : (header.shard ?? 1)
+    const place = shard === undefined ? target : { ...target, shard }
+    const result = await insertNative(place, { body: [block], bodyBytes: block.byteLength, token: header.token })
     if (result.outcome === 'inserted') {
       await letters.remove(name)
       results.push({ name, stored: true })

@@ -1,5 +1,5 @@
 /** `penstock doctor`: looks at everything `serve` needs and says what is wrong. */
-import { loadConfig } from '../config.ts'
+import { type Config, loadConfig } from '../config.ts'
 import { isProblem } from '../problem.ts'
 import {
   type Check,
@@ -11,6 +11,7 @@ import {
   checkTables,
   isServerRunning,
 } from './checks.ts'
+import { checkShards } from './cluster-checks.ts'
 import { printJson, printTable } from './session.ts'
 
 /** Prints every check. Resolves to whether nothing has failed; warnings do not count. */
@@ -30,6 +31,11 @@ export async function doctor(options: { readonly json?: boolean }): Promise<bool
   return healthy
 }
 
+async function clusterChecks({ clickhouse }: Config): Promise<readonly Check[]> {
+  const { url, cluster } = clickhouse
+  return url === undefined || cluster === undefined ? [] : [await checkShards({ ...clickhouse, url }, cluster)]
+}
+
 async function runChecks(): Promise<readonly Check[]> {
   const config = loadConfig()
   if (isProblem(config)) {
@@ -43,7 +49,7 @@ async function runChecks(): Promise<readonly Check[]> {
     checkDataDirectory(config),
     await checkControlDatabase(config),
     clickhouse,
-    ...(clickhouse.status === 'ok' ? [await checkTables(config, serverRuns)] : []),
+    ...(clickhouse.status === 'ok' ? [await checkTables(config, serverRuns), ...(await clusterChecks(config))] : []),
     ...(config.redisUrl === undefined ? [] : [await checkRedis(config.redisUrl)]),
     ...checkPorts(config, serverRuns),
   ]

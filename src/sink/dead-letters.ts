@@ -2,7 +2,7 @@
  * The dead letters: blocks of events that ClickHouse cannot read, each in a file of its own, kept until somebody re-sends or
  * drops them. `<log id>-<segment number>-<record ordinal>.dead-letter` holds
  *
- *     one line of JSON: format, token, reason (code, message), rows, refused_at, block_bytes, block_crc32, header_crc32
+ *     one line of JSON: format, token, reason (code, message), rows, refused_at, block_bytes, block_crc32, shard, header_crc32
  *     the block: one Native block, the bytes that were acknowledged
  *
  * `header_crc32` is the CRC-32 of the line as it is without that field. The name depends on nothing but the record, so a record
@@ -35,6 +35,8 @@ const HEADER = Type.Object({
   refused_at: Type.String(),
   block_bytes: Type.Integer({ minimum: 1 }),
   block_crc32: Type.Integer({ minimum: 0 }),
+  /** The one of a cluster that its segment was for, and that knows its token; from 1. */
+  shard: Type.Optional(Type.Integer({ minimum: 1 })),
 })
 
 /** What the first line of a dead letter says, without its own checksum. */
@@ -58,6 +60,8 @@ export interface RefusedRecord {
   readonly code: string
   readonly message: string
   readonly block: Uint8Array
+  /** Of the cluster, if there is one. */
+  readonly shard?: number | undefined
 }
 
 /** The token under which a refused record is inserted by itself. */
@@ -90,6 +94,7 @@ export class DeadLetters {
       refused_at: new Date().toISOString(),
       block_bytes: record.block.byteLength,
       block_crc32: crc32(record.block),
+      ...(record.shard === undefined ? {} : { shard: record.shard }),
     }
     const name = tokenInName(token)
     const line = JSON.stringify({ ...header, header_crc32: crc32(JSON.stringify(header)) })

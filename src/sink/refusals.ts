@@ -141,7 +141,8 @@ export class Refusals {
   }
 
   async #keepRefused(segment: SealedSegment, plan: SplitPlan): Promise<void> {
-    const { log, logger } = this.#options
+    const { log, logger, target } = this.#options
+    const { shard } = target
     for (const { ordinal, code, message } of plan.refused) {
       const record = segment.records.find((candidate) => candidate.ordinal === ordinal)
       if (record === undefined) continue
@@ -149,7 +150,15 @@ export class Refusals {
       for await (const chunk of log.read(segment, [record])) chunks.push(chunk.slice())
       const { rows } = record
       const block = Buffer.concat(chunks)
-      const name = await this.#deadLetters.keep({ segmentToken: segment.token, ordinal, rows, code, message, block })
+      const name = await this.#deadLetters.keep({
+        segmentToken: segment.token,
+        ordinal,
+        rows,
+        code,
+        message,
+        block,
+        shard,
+      })
       this.#refusedRecords += 1
       this.#refusedRows += rows
       logger.error({ dead_letter: name, rows, code, reason: message }, 'ClickHouse cannot read these events: set aside')

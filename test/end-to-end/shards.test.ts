@@ -1,0 +1,218 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { runCli, runJson } from '../cli/run-cli.ts'
+import { accountFor } from '../support/accounting.ts'
+import {
+  type Collector,
+  type CollectorHome,
+  newHome,
+  queryClickHouse,
+  startCollector,
+  waitUntil,
+} from '../support/collector.ts'
+import { randomFrom } from '../support/faulty-file-system.ts'
+import { Producer } from '../support/producer.ts'
+import { type Shards, startShards } from '../support/shards.ts'
+
+setDefaultTimeout(120_000)
+
+/** Everything has come within a few seconds; this long only on a machine that does much else. */
+const WITHIN_MS = 60_000
+const TWO = [1, 1]
+const AGGREGATES = ['events_per_minute', 'events_per_hour', 'events_per_day'] as const
+
+let shards: Shards
+let home: CollectorHome
+let collector: Collector
+const producers: Producer[] = []
+
+beforeAll(async () => {
+  shards = await startShards(3, { two: TWO })
+  const env = { CLICKHOUSE_CLUSTER: 'two', CLICKHOUSE_CLUSTER_REPLICATED: 'false', LOG_LEVEL: 'info' }
+  home = newHome({ CLICKHOUSE_URL: urlOf(0), FLUSH_INTERVAL_MS: '100', ...env })
+})
+afterAll(async () => {
+  for (const producer of producers) producer.stop()
+  await collector?.kill9()
+  home?.remove()
+  await shards?.stop()
+})
+
+function urlOf(index: number): string {
+  return shards.urls[index] ?? ''
+}
+
+/** As someone would who migrates shard after shard. */
+function shardEnv(index: number): Record<string, string> {
+  return { ...home.env, CLICKHOUSE_URL: urlOf(index) }
+}
+
+/** Rows in a table of the shard itself. */
+async function rowsAt(index: number, table = 'events', what = 'count()'): Promise<number> {
+  return Number(await queryClickHouse(urlOf(index), `SELECT ${what} FROM ${table}`, 'penstock_shard'))
+}
+
+function startProducers(count: number): Promise<unknown> {
+  const { url, key } = collector
+  const fresh = Array.from({ length: count }, (_, index) => {
+    const name = `p${producers.length + index}`
+    return new Producer({ name, eventsMax: 50, random: randomFrom(producers.length + index), pauseMs: 20 })
+  })
+  producers.push(...fresh)
+  return Promise.all(fresh.map((producer) => producer.run(url, key)))
+}
+
+function stopProducers(): void {
+  for (const producer of producers) producer.stop()
+}
+
+async function segmentsWaiting(): Promise<number> {
+  const { log } = (await collector.stats()) as unknown as { log: { segmentsWaiting: number; segmentsTaken: number } }
+  return log.segmentsWaiting + log.segmentsTaken
+}
+
+/** What was acknowledged is stored once, and each aggregate says so, asked through the Distributed tables. */
+async function expectExactlyOnce(): Promise<void> {
+  const { lost, doubled, unknown, acknowledged: count, unansweredStored } = await accountFor(collector, producers)
+  expect({ lost, doubled, unknown }).toEqual({ lost: [], doubled: [], unknown: [] })
+  for (const table of AGGREGATES) {
+    const [row] = await collector.rows<{ events: string }>(`SELECT sum(events) AS events FROM ${table}`)
+    expect([table, Number(row?.events)]).toEqual([table, count + unansweredStored])
+  }
+}
+
+test('a cluster that the server does not know is told in one line, by the collector and by doctor', async () => {
+  const env = { ...home.env, CLICKHOUSE_CLUSTER: 'tow' }
+  const { exitCode, stderr } = await runCli(['serve'], env)
+  expect(exitCode).toBe(1)
+  expect(stderr).toMatch(/^error: CLICKHOUSE_CLUSTER is "tow", but ClickHouse at \S+ knows only two/)
+  expect(stderr.trim().split('\n')).toHaveLength(1)
+  expect((await runCli(['doctor'], env)).stdout).toContain('CLICKHOUSE_CLUSTER is "tow"')
+})
+
+test('the collector makes the tables where it is connected, `migrate` those of the other shards, and doctor tells which lack them', async () => {
+  collector = await startCollector({ home })
+  const doctor = await runCli(['doctor', '--json'], home.env)
+  const cluster = (text: string) => JSON.parse(text).checks.find(({ name }: { name: string }) => name === 'cluster')
+  expect(cluster(doctor.stdout)).toMatchObject({
+    status: 'failed',
+    message: expect.stringContaining('shard 2 without'),
+  })
+  expect((await runCli(['migrate'], shardEnv(1))).stdout).toMatch(/^applied 1, 2, 3/m)
+  expect((await runCli(['migrate'], shardEnv(1))).stdout).toContain('nothing to do')
+  expect((await runCli(['migrate', '--again'], shardEnv(1))).stdout).toContain('everything is there')
+  expect(cluster(JSON.stringify(await runJson(home.env, 'doctor')))).toMatchObject({ status: 'ok' })
+})
+
+test('the tables of a cluster are not taken for those of one server, nor the other way round', async () => {
+  const { CLICKHOUSE_CLUSTER: _, ...alone } = home.env
+  expect((await runCli(['migrate'], alone)).stderr).toContain('is that of a cluster: set CLICKHOUSE_CLUSTER')
+  expect((await runCli(['migrate'], { ...alone, CLICKHOUSE_DATABASE: 'single' })).exitCode).toBe(0)
+  const mixed = await runCli(['migrate'], { ...home.env, CLICKHOUSE_DATABASE: 'single' })
+  expect(mixed.stderr).toContain('CLICKHOUSE_DATABASE single has tables of one server')
+  const replicated = await runCli(['migrate'], { ...home.env, CLICKHOUSE_CLUSTER_REPLICATED: 'true' })
+  expect(replicated.stderr).toContain('set CLICKHOUSE_CLUSTER_REPLICATED=false')
+})
+
+test('segments are shared out among the shards; whoever asks sees all of them, once, in tables and views', async () => {
+  const sending = startProducers(4)
+  await waitUntil(
+    'there is something at both shards',
+    async () => {
+      const [one, two] = [await rowsAt(0), await rowsAt(1)]
+      return Math.min(one, two) > 300 && Math.abs(one - two) / (one + two) < 0.2
+    },
+    WITHIN_MS,
+  )
+  stopProducers()
+  await sending
+  await collector.flushed(WITHIN_MS)
+  await expectExactlyOnce()
+  const stored = (await rowsAt(0)) + (await rowsAt(1))
+  const [counts] = await collector.rows<Record<string, string>>(
+    'SELECT sum(events) AS events, max(sessions) AS sessions FROM event_counts_per_day',
+  )
+  expect(counts).toEqual({ events: String(stored), sessions: '1' })
+  // The one session of all of them is on both shards, and one where people look.
+  const [session] = await collector.rows<Record<string, string>>(
+    'SELECT count() AS n, sum(events) AS events FROM sessions',
+  )
+  expect(session).toEqual({ n: '1', events: String(stored) })
+  const other = await queryClickHouse(urlOf(1), 'SELECT count() FROM events', 'penstock')
+  expect(Number(other)).toBe(stored)
+})
+
+test('while a shard is away the other one gets its events, and its own wait in the log, over a kill of the collector too', async () => {
+  const sending = startProducers(4)
+  await shards.kill9(1)
+  const before = await rowsAt(0)
+  await waitUntil('events flow to the shard that is there', async () => (await rowsAt(0)) > before + 500, WITHIN_MS)
+  await waitUntil('segments wait', async () => (await segmentsWaiting()) > 5, WITHIN_MS)
+  const health = await (await fetch(`${collector.url}/health`)).json()
+  expect(health).toMatchObject({ status: 'degraded', dependencies: { clickhouse: { status: 'down' } } })
+  expect(health.dependencies.clickhouse.message).toContain('shard 2')
+  const { checks } = JSON.parse((await runCli(['doctor', '--json'], home.env)).stdout)
+  expect(checks).toContainEqual(
+    expect.objectContaining({
+      name: 'cluster',
+      status: 'warning',
+      message: expect.stringContaining('shard 2 not reached'),
+    }),
+  )
+  await collector.kill9()
+  stopProducers()
+  await sending
+  collector = await startCollector({ home })
+  const again = startProducers(2)
+  const behind = await rowsAt(0)
+  await waitUntil('events flow after the kill', async () => (await rowsAt(0)) > behind + 200, WITHIN_MS)
+  await shards.start(1)
+  await waitUntil('the shard catches up', async () => (await collector.stats()).flush.failuresInRow === 0, WITHIN_MS)
+  stopProducers()
+  await again
+  await collector.flushed(WITHIN_MS)
+  await expectExactlyOnce()
+})
+
+test('a shard that is killed again and again in the middle of inserts loses and doubles nothing', async () => {
+  const sending = startProducers(4)
+  for (let kill = 0; kill < 2; kill++) {
+    const before = await rowsAt(1)
+    await waitUntil('the shard takes events', async () => (await rowsAt(1)) > before, WITHIN_MS)
+    await shards.kill9(1)
+    await shards.start(1)
+  }
+  stopProducers()
+  await sending
+  await collector.flushed(WITHIN_MS)
+  await expectExactlyOnce()
+})
+
+test('segments that wait for a shard stay its own when one is added; the new shard gets its part of what comes later', async () => {
+  const logPath = join(home.env.DATA_DIR ?? '', 'log')
+  const sending = startProducers(3)
+  await shards.kill9(1)
+  await waitUntil('segments wait', async () => (await segmentsWaiting()) > 5, WITHIN_MS)
+  await collector.kill9()
+  stopProducers()
+  await sending
+  const pending = readdirSync(logPath).filter((name) => name.endsWith('.sealed'))
+  shards.configure({ two: [1, 1, 1] })
+  await shards.kill9(0)
+  await shards.start(0) // the embedded server reads its configuration at its start only
+  expect((await runCli(['migrate'], shardEnv(2))).exitCode).toBe(0)
+
+  collector = await startCollector({ home })
+  const again = startProducers(3)
+  await waitUntil('the new shard gets events', async () => (await rowsAt(2)) > 200, WITHIN_MS)
+  stopProducers()
+  await again
+  await shards.start(1)
+  await collector.flushed(WITHIN_MS)
+  await expectExactlyOnce()
+  const { epochs } = JSON.parse(readFileSync(join(logPath, 'shards.json'), 'utf8'))
+  expect(epochs).toMatchObject([{ from: 0, weights: [1, 1] }, { weights: [1, 1, 1] }])
+  expect(pending.length).toBeGreaterThan(5)
+  expect(Math.max(...pending.map((name) => Number.parseInt(name, 10)))).toBeLessThan(epochs[1].from)
+})
