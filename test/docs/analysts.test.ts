@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Cluster } from '../../src/sink/cluster-ddl.ts'
 import { controlBody, prepareDryRun } from '../../src/sink/dry-run.ts'
 import { migrate } from '../../src/sink/migrations.ts'
 import { splitStatements } from '../../src/sink/sql-statements.ts'
@@ -70,7 +71,8 @@ async function serverWithTwoTenants() {
 async function tablesOf(server: ConfiguredServer) {
   const answer = await server.ask(
     operator,
-    `SELECT table, max(name = 'tenant_id') FROM system.columns WHERE database = 'penstock' GROUP BY table ORDER BY table`,
+    `SELECT database || '.' || table AS of_table, max(name = 'tenant_id') FROM system.columns
+    WHERE database IN ('penstock', 'penstock_shard') GROUP BY database, table ORDER BY of_table`,
   )
   return answer.split('\n').map((line) => {
     const [name = '', isOfTenants] = line.split('\t')
@@ -78,15 +80,15 @@ async function tablesOf(server: ConfiguredServer) {
   })
 }
 
-const tenantsIn = (table: string) => `SELECT arraySort(groupUniqArray(toString(tenant_id))) FROM penstock.${table}`
+const tenantsIn = (table: string) => `SELECT arraySort(groupUniqArray(toString(tenant_id))) FROM ${table}`
 
-async function expectOwnRowsOnly(server: ConfiguredServer) {
+async function expectOwnRowsOnly(server: ConfiguredServer, parameters?: Record<string, string>) {
   const tables = await tablesOf(server)
   expect(tables.length).toBeGreaterThan(12)
   for (const { name, isOfTenants } of tables) {
-    const seen = await server.ask(acme, isOfTenants ? tenantsIn(name) : `SELECT * FROM penstock.${name}`)
+    const seen = await server.ask(acme, isOfTenants ? tenantsIn(name) : `SELECT * FROM ${name}`, parameters)
     if (isOfTenants) {
-      const all = await server.ask(operator, tenantsIn(name))
+      const all = await server.ask(operator, tenantsIn(name), parameters)
       expect([name, all, seen]).toEqual([name, "['acme','other']", "['acme']"])
     } else {
       expect([name, seen]).toEqual([name, expect.stringMatching(/^Code: 47\./)])
@@ -263,9 +265,8 @@ describe('the accounts of a server', () => {
           [
             'max_execution_time = 301',
             'max_execution_time = 0',
-            'max_result_rows = 10000001',
-            'max_result_rows = 0',
             'max_result_bytes = 0',
+            'max_result_bytes = 1073741825',
             'max_memory_usage = 0',
             'max_memory_usage = 4294967297',
             'max_memory_usage_for_user = 0',
@@ -278,6 +279,7 @@ describe('the accounts of a server', () => {
         expect(await server.ask(account, asked)).toBe('60\t4294967296')
         expect(await server.ask(account, `${asked} SETTINGS max_execution_time = 300`)).toBe('300\t4294967296')
         expect(await server.ask(account, 'SELECT number FROM numbers(1000001) FORMAT Null')).toStartWith('Code: 396.')
+        expect(await server.ask(account, `SELECT getSetting('max_result_bytes')`)).toBe(String(2 ** 30))
         const quota = 'SELECT quota_name, max_queries, max_execution_time FROM system.quota_usage'
         expect(await server.ask(account, quota)).toBe('analyst\t100000\t14400')
       }
@@ -355,12 +357,18 @@ describe('the accounts of a server', () => {
       const ofQuota = / FOR INTERVAL .*(?= TO )/
       expect(ofQuota.exec(quota)?.[0]).toBe(ofQuota.exec(await show('QUOTA analyst'))?.[0] ?? 'no quota')
 
-      const policies = await server.ask(operator, `SHOW CREATE ROW POLICIES ON penstock.* FORMAT TSVRaw`)
-      expect(policies).toBe(await formatted(one('POLICY acme')))
+      const policies = async (on: string) => server.ask(operator, `SHOW CREATE ROW POLICIES ON ${on} FORMAT TSVRaw`)
+      const both = [await policies('penstock.*'), await policies('penstock_shard.*')].map((it) => it.split(' ON ')[1])
+      const [, said = ''] = (await formatted(one('POLICY acme'))).split(' ON ')
+      expect(said).toBe(both.join().replace(" FOR SELECT USING tenant_id = 'acme' TO acme", '').replace(',', ', '))
       const list = [...one('_table_function').matchAll(/_table_function\.(\w+)/g)].map(([, name]) => name)
       expect(list).toEqual([...acmeXml.matchAll(/<table name="(\w+)"><filter>0/g)].map(([, name]) => name))
-      expect(await server.ask(operator, 'SHOW GRANTS FOR acme FORMAT TSVRaw')).toBe(
-        one('GRANT SELECT').replace('TO tenant', 'TO acme'),
+      const grants = await server.ask(operator, 'SHOW GRANTS FOR acme FORMAT TSVRaw')
+      expect(await formatted(one('GRANT SELECT'))).toBe(
+        `GRANT ${grants
+          .replaceAll(/GRANT | TO acme/g, '')
+          .split('\n')
+          .join(', ')} TO tenant`,
       )
     })
   })
@@ -375,27 +383,41 @@ function settingsOf(profile: string): string[] {
     .sort()
 }
 
-describe('views that run with the rights of whoever made them', () => {
-  test('do not show a tenant the rows of others either', async () => {
-    const settings =
-      '<ignore_empty_sql_security_in_create_view_query>0</ignore_empty_sql_security_in_create_view_query>'
-    const server = await startConfiguredServer({ env, users: { 'acme.xml': acmeXml }, settings })
-    try {
-      const clickhouse = { url: server.url, ...penstock, database: 'penstock' }
-      expect(await migrate({ clickhouse, logger: createLogger({ level: 'silent' }) })).toHaveProperty('applied')
-      const time = `now64(3), now64(3), 's', 'user', 'https://shop.example/', '/', '{"plan":"pro"}'`
-      const insert = `INSERT INTO penstock.events
-        (tenant_id, type, occurred_at, received_at, session_id, user_id, url, path, properties)
-        SELECT tenant, type, ${time} FROM (SELECT arrayJoin(['acme', 'other']) AS tenant, arrayJoin(['identify', 'pageview']) AS type)`
-      expect(await server.ask(penstock, insert)).toBe('')
+/** A server with tables, and rows of two tenants in all of them, without a collector. */
+async function serverWithRows(settings: (tcpPort: number) => string, cluster?: Cluster) {
+  const server = await startConfiguredServer({ env, users: { 'acme.xml': acmeXml }, settings })
+  const clickhouse = { url: server.url, ...penstock, database: 'penstock', ...(cluster && { cluster }) }
+  const outcome = await migrate({ clickhouse, logger: createLogger({ level: 'silent' }) })
+  expect(outcome).toEqual({ applied: expect.anything() })
+  const time = `now64(3), now64(3), 's', 'user', 'https://shop.example/', '/', '{"plan":"pro"}'`
+  const insert = `INSERT INTO ${cluster ? 'penstock_shard' : 'penstock'}.events
+    (tenant_id, type, occurred_at, received_at, session_id, user_id, url, path, properties)
+    SELECT tenant, type, ${time} FROM (SELECT arrayJoin(['acme', 'other']) AS tenant, arrayJoin(['identify', 'pageview']) AS type)`
+  expect(await server.ask(penstock, insert)).toBe('')
+  return server
+}
 
-      const definers = `SELECT countIf(create_table_query LIKE '%DEFINER = penstock SQL SECURITY DEFINER%') = countIf(engine = 'MaterializedView'),
-        countIf(create_table_query LIKE '%SQL SECURITY INVOKER%') = countIf(engine = 'View')
-        FROM system.tables WHERE database = 'penstock' AND engine LIKE '%View'`
-      expect(await server.ask(operator, definers)).toBe('1\t1')
-      await expectOwnRowsOnly(server)
-    } finally {
-      await server.stop()
-    }
+describe('a tenant’s account sees its own rows only', () => {
+  test('where views run with the rights of whoever made them', async () => {
+    const setting = 'ignore_empty_sql_security_in_create_view_query'
+    const server = await serverWithRows(() => `<${setting}>0</${setting}>`)
+    const definers = `SELECT countIf(create_table_query LIKE '%DEFINER = penstock SQL SECURITY DEFINER%') = countIf(engine = 'MaterializedView'),
+      countIf(create_table_query LIKE '%SQL SECURITY INVOKER%') = countIf(engine = 'View')
+      FROM system.tables WHERE database = 'penstock' AND engine LIKE '%View'`
+    expect(await server.ask(operator, definers)).toBe('1\t1')
+    await expectOwnRowsOnly(server)
+    await server.stop()
+  })
+
+  test('on a cluster, in the tables of a node and over all of them', async () => {
+    const remoteServers = (tcpPort: number) => `<remote_servers><shop>
+      <secret>of the cluster</secret>
+      <shard><replica><host>127.0.0.1</host><port>${tcpPort}</port></replica></shard>
+    </shop></remote_servers>`
+    const server = await serverWithRows(remoteServers, { name: 'shop', isReplicated: false })
+    await expectOwnRowsOnly(server)
+    await expectOwnRowsOnly(server, { prefer_localhost_replica: '0' }) // over the network, as from another node
+    expect(await server.ask(analyst, tenantsIn('penstock.events'))).toBe("['acme','other']")
+    await server.stop()
   })
 })

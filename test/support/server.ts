@@ -14,8 +14,8 @@ export interface ServerOptions {
   readonly env: Readonly<Record<string, string>>
   /** More files in `users.d`, by name. */
   readonly users?: Readonly<Record<string, string>>
-  /** More of the server's configuration, as XML elements. */
-  readonly settings?: string
+  /** More of the server's configuration, as XML elements; it is told the native port. */
+  readonly settings?: (tcpPort: number) => string
 }
 
 export interface ConfiguredServer {
@@ -58,13 +58,14 @@ export async function startConfiguredServer(options: ServerOptions): Promise<Con
     for (const file of readdirSync(from)) copyFileSync(join(from, file), join(directory, folder, file))
   }
   for (const [name, xml] of Object.entries(options.users ?? {})) writeFileSync(join(directory, 'users.d', name), xml)
+  const [port, tcpPort] = [freePort(), freePort()]
   writeFileSync(join(directory, 'users.xml'), USERS)
   // Read before config.d: `clickhouse/server/config.d` has the last word on all but the log, which must not fill the pipe.
   writeFileSync(
     join(directory, 'config.xml'),
     `<clickhouse>
   <users_config>${join(directory, 'users.xml')}</users_config>
-  ${options.settings ?? ''}
+  ${options.settings?.(tcpPort) ?? ''}
 </clickhouse>`,
   )
   writeFileSync(
@@ -72,7 +73,6 @@ export async function startConfiguredServer(options: ServerOptions): Promise<Con
     '<clickhouse><logger><level>none</level><console_log_level>fatal</console_log_level></logger></clickhouse>',
   )
 
-  const port = freePort()
   const child = spawn(
     process.execPath,
     [
@@ -81,7 +81,7 @@ export async function startConfiguredServer(options: ServerOptions): Promise<Con
       `--path=${join(directory, 'data')}`,
       `--config-file=${join(directory, 'config.xml')}`,
       `--http_port=${port}`,
-      `--tcp_port=${freePort()}`,
+      `--tcp_port=${tcpPort}`,
       '--listen_host=127.0.0.1',
     ],
     { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: { PATH: process.env.PATH, ...options.env } },
