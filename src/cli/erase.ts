@@ -48,7 +48,8 @@ export async function eraseCommand(options: EraseCommandOptions): Promise<void> 
   const query = await readQuery(options)
   const { paths, collectors, waitMs } = readChoices(options)
   const asksFirst = !options.dryRun && !options.yes
-  if (asksFirst && !(process.stdin.isTTY && process.stdout.isTTY && options.usersFrom !== '-'))
+  const canAsk = process.stdin.isTTY && process.stdout.isTTY && options.usersFrom !== '-' && !options.json
+  if (asksFirst && !canAsk)
     throw new CommandFailure('erase wants --yes, or a terminal to ask at; --dry-run shows what it would remove')
 
   const store = openStore(clickhouseOf(config))
@@ -58,7 +59,8 @@ export async function eraseCommand(options: EraseCommandOptions): Promise<void> 
       if (findings.texts.length > 0 && paths === undefined) throw new CommandFailure(undecided(findings))
       if (options.yes) return true
       printReport({ query, findings, outcome: undefined, stays: await whatStays(store, config.dataDir) })
-      return await isConfirmed()
+      if (await isConfirmed()) return true
+      throw new CommandFailure('not confirmed: nothing is removed')
     }
     const letters = new DeadLetters(resolve(join(config.dataDir, 'dead-letters')))
     const result = await erase(
@@ -146,6 +148,8 @@ async function isConfirmed(): Promise<boolean> {
 }
 
 function unavailable(error: unknown, config: Config): CommandFailure {
+  if (error instanceof Error && 'syscall' in error && 'path' in error)
+    return new CommandFailure(`erase broke off, run it again to finish: ${error.message}`)
   const { url } = clickhouseOf(config)
   const hint = config.clickhouse.url === undefined ? ' (the embedded ClickHouse runs with `serve`)' : ''
   return new CommandFailure(`erase broke off, run it again to finish; ClickHouse at ${url}${hint}: ${reasonOf(error)}`)

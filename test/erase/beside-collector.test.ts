@@ -10,6 +10,7 @@ import { blockOf, findEverywhere, Workspace } from './erase-fixture.ts'
 
 setDefaultTimeout(180_000)
 
+const MAIN = join(import.meta.dir, '../../src/main.ts')
 const DEFAULT = ['--tenant', 'default', '--workspace', 'default']
 
 let home: CollectorHome
@@ -123,9 +124,45 @@ test('a path that may name the person wants a decision, before anything is remov
   expect(await collector.query(`SELECT count() FROM pages_per_day WHERE path LIKE '%u_77%'`)).toBe('0\n')
 })
 
+test('at a terminal it shows what there is and asks; anything but yes removes nothing', async () => {
+  await collector.postEvents([makeDraft({ user_id: 'asked' })])
+  const events = () => collector.query(`SELECT count() FROM events WHERE user_id = 'asked'`)
+  const no = await eraseAtTerminal('\r', '--user', 'asked')
+  expect(no.exitCode).toBe(1)
+  expect(no.text).toContain('Found of user asked')
+  expect(no.text).toContain('error: not confirmed: nothing is removed')
+  expect((await eraseAtTerminal('\x03', '--user', 'asked')).exitCode).toBe(1)
+  expect(await events()).toBe('1\n')
+  const yes = await eraseAtTerminal('y\r', '--user', 'asked')
+  expect(yes.exitCode).toBe(0)
+  expect(yes.text).toContain('Removed of user asked')
+  expect(await events()).toBe('0\n')
+})
+
+/** Runs the command at a terminal of its own and gives the answer once it is asked for. */
+async function eraseAtTerminal(answer: string, ...args: string[]): Promise<{ exitCode: number; text: string }> {
+  let text = ''
+  let isAnswered = false
+  const child = Bun.spawn([process.execPath, '--no-env-file', MAIN, 'erase', ...DEFAULT, ...args], {
+    env: home.env,
+    terminal: {
+      data(terminal, data) {
+        text += new TextDecoder().decode(data)
+        if (isAnswered || !text.includes('[y/N]')) return
+        isAnswered = true
+        terminal.write(answer)
+      },
+    },
+  })
+  const exitCode = await child.exited
+  child.terminal?.close()
+  return { exitCode, text }
+}
+
 describe('wrong input is an error of one line:', () => {
   test.each([
     [['--user', 'x'], 'wants --yes, or a terminal'],
+    [['--user', 'x', '--json'], 'wants --yes, or a terminal'],
     [['--yes'], 'say whom to erase'],
     [['--user', '', '--yes'], 'an id is empty'],
     [['--users-from', '/nowhere', '--yes'], '--users-from cannot be read'],
