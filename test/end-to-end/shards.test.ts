@@ -1,7 +1,12 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createClickHouse } from '../../src/sink/clickhouse.ts'
+import { DeadLetters } from '../../src/sink/dead-letters.ts'
+import { migrate } from '../../src/sink/migrations.ts'
+import { ShardedFlusher } from '../../src/sink/sharded-flusher.ts'
 import { runCli, runJson } from '../cli/run-cli.ts'
+import { blockBytes, commitSegment, encoded, LOGGER, openLog, temporaryDirectory } from '../sink/sink-fixture.ts'
 import { accountFor } from '../support/accounting.ts'
 import {
   type Collector,
@@ -21,6 +26,10 @@ setDefaultTimeout(120_000)
 const WITHIN_MS = 60_000
 const TWO = [1, 1]
 const AGGREGATES = ['events_per_minute', 'events_per_hour', 'events_per_day'] as const
+
+interface Health {
+  readonly dependencies: { readonly clickhouse: { readonly message: string } }
+}
 
 let shards: Shards
 let home: CollectorHome
@@ -115,6 +124,63 @@ test('the tables of a cluster are not taken for those of one server, nor the oth
   expect(replicated.stderr).toContain('set CLICKHOUSE_CLUSTER_REPLICATED=false')
 })
 
+test('what ClickHouse cannot read is a dead letter at every shard, its neighbours are stored once, and it is sent to its shard when it can be', async () => {
+  const directory = temporaryDirectory()
+  const cluster = { name: 'two', isReplicated: false }
+  const target = { url: urlOf(0), user: 'default', password: '', database: 'letters', cluster }
+  for (const url of [urlOf(0), urlOf(1)])
+    expect(await migrate({ clickhouse: { ...target, url }, logger: LOGGER })).toHaveProperty('applied')
+  const clickhouse = createClickHouse(target)
+  const log = await openLog(directory.path)
+  const deadLettersDirectory = join(directory.path, 'dead-letters')
+  const options = {
+    log,
+    target,
+    cluster,
+    clickhouse,
+    deadLettersDirectory,
+    logger: LOGGER,
+    logDirectory: directory.path,
+  }
+  const flusher = new ShardedFlusher({ ...options, retryMinMs: 10, retryMaxMs: 200 })
+  expect(await flusher.start()).toBeUndefined()
+  const junk = encoded(Buffer.from('junk that is no block'), 3)
+  for (let segment = 0; segment < 4; segment++) {
+    const [before, after] = [blockBytes(`a${segment}`, 20), blockBytes(`b${segment}`, 20)]
+    await commitSegment(log, [encoded(before, 20), junk, encoded(after, 20)])
+  }
+  await log.close()
+  await waitUntil('all is stored or set aside', () => flusher.stats().insertedSegments === 4, WITHIN_MS)
+  await flusher.stop(10_000)
+  expect(flusher.stats()).toMatchObject({ insertedRows: 160, refusedRecords: 4, deadLetters: 4, segmentsHeld: 0 })
+  const ask = async (index: number, table: string) =>
+    (await queryClickHouse(urlOf(index), `SELECT count(), uniqExact(path) FROM ${table}`, 'system')).trim()
+  for (const index of [0, 1]) expect(await ask(index, 'letters_shard.events')).toBe('80\t80')
+
+  const letters = new DeadLetters(deadLettersDirectory)
+  const found = await Promise.all((await letters.names()).map((name) => letters.read(name)))
+  expect(found.map((letter) => 'header' in letter && letter.header.shard)).toEqual([1, 2, 1, 2])
+  const env = { ...home.env, CLICKHOUSE_DATABASE: 'letters', DATA_DIR: directory.path }
+  expect((await runCli(['dead-letter', 'drop', '--yes'], env)).exitCode).toBe(0)
+  const reason = { code: '33', message: 'it was so' }
+  for (let time = 0; time < 2; time++) {
+    await letters.keep({
+      segmentToken: 'x/1',
+      ordinal: 1,
+      rows: 7,
+      ...reason,
+      block: blockBytes('mended', 7),
+      shard: 2,
+    })
+    expect((await runCli(['dead-letter', 'retry'], env)).exitCode).toBe(0)
+  }
+  expect(await ask(0, 'letters_shard.events')).toBe('80\t80')
+  expect(await ask(1, 'letters_shard.events')).toBe('87\t87')
+  await clickhouse.close()
+  await log.dispose()
+  directory.remove()
+})
+
 test('segments are shared out among the shards; whoever asks sees all of them, once, in tables and views', async () => {
   const sending = startProducers(4)
   await waitUntil(
@@ -149,7 +215,7 @@ test('while a shard is away the other one gets its events, and its own wait in t
   const before = await rowsAt(0)
   await waitUntil('events flow to the shard that is there', async () => (await rowsAt(0)) > before + 500, WITHIN_MS)
   await waitUntil('segments wait', async () => (await segmentsWaiting()) > 5, WITHIN_MS)
-  const health = await (await fetch(`${collector.url}/health`)).json()
+  const health = (await (await fetch(`${collector.url}/health`)).json()) as Health
   expect(health).toMatchObject({ status: 'degraded', dependencies: { clickhouse: { status: 'down' } } })
   expect(health.dependencies.clickhouse.message).toContain('shard 2')
   const { checks } = JSON.parse((await runCli(['doctor', '--json'], home.env)).stdout)
