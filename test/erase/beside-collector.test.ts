@@ -64,7 +64,7 @@ test('what was accepted a moment ago is waited for, removed, and does not come b
   })
   await collector.kill9()
   await killEngine()
-  collector = await startCollector({ home })
+  collector = await startCollector({ home, env: { FLUSH_INTERVAL_MS: '600000' } })
   await collector.flushed()
   expect(await findEverywhere(target(), [user, device])).toEqual([])
   expect(await collector.query(`SELECT user_id FROM events WHERE type = '${type}'`)).toBe(`${other}\n`)
@@ -72,9 +72,7 @@ test('what was accepted a moment ago is waited for, removed, and does not come b
 })
 
 test('events that cannot reach ClickHouse keep it from saying that it is done', async () => {
-  await collector.stop()
-  collector = await startCollector({ home, env: { FLUSH_INTERVAL_MS: '600000' } })
-  await collector.postEvents([makeDraft({ user_id: 'late' })])
+  await collector.postEvents([makeDraft({ user_id: 'late' })]) // with the interval of above, it stays in the log
   await collector.kill9()
   const log = join(home.env.DATA_DIR ?? '', 'log')
   expect(readdirSync(log).some((name) => name.endsWith('.open'))).toBe(true)
