@@ -31,8 +31,9 @@ export type Reading = readonly [name: MetricName, value: number, attributes?: At
 /** Everything that `sources` say now. */
 export function* readings(sources: Sources, dependencies: Dependencies): Iterable<Reading> {
   yield* ofEvents(sources.pipeline.counts)
-  yield* ofLog(sources)
-  yield* ofFlush(sources.sink.stats())
+  const flush = sources.sink.stats()
+  yield* ofLog(sources, flush)
+  yield* ofFlush(flush)
   yield* ofDependencies(dependencies)
   const { inFlight, streams, dedupe, dedupeIdsMax } = sources
   yield ['penstock.bodies.usage', inFlight.heldBytes]
@@ -64,9 +65,8 @@ function* ofEvents({ doors, slowDowns, keys }: EventCounts): Iterable<Reading> {
   }
 }
 
-function* ofLog({ log, groupCommit, sink }: Sources): Iterable<Reading> {
+function* ofLog({ log, groupCommit }: Sources, { segmentsStuck }: FlusherStats): Iterable<Reading> {
   const stats = log.stats()
-  const { segmentsStuck } = sink.stats()
   yield ['penstock.ring.usage', stats.ringUsedBytes]
   yield ['penstock.ring.limit', stats.ringBytes]
   yield ['penstock.log.usage', stats.logBytes]

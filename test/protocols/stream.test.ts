@@ -1,8 +1,10 @@
 /** What of a socket cannot be tried with the whole collector: its pings are 30 s apart. */
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { RequestContext } from '../../src/http/edge.ts'
-import { socketOptions, Streams } from '../../src/http/streams.ts'
+import { Streams, socketOptions } from '../../src/http/streams.ts'
 import { EventStream } from '../../src/protocols/stream.ts'
+import { EventCounts } from '../../src/telemetry/event-counts.ts'
+import { NOOP_TELEMETRY } from '../../src/telemetry/telemetry.ts'
 import { frameBytes, RawStream } from '../fuzz/sockets.ts'
 import { waitUntil } from '../support/collector.ts'
 
@@ -14,7 +16,9 @@ let streams: Streams
 beforeAll(() => {
   streams = new Streams(PING_INTERVAL_MS)
   const inFlight = { take: () => true, release: () => undefined }
-  const context = { requestId: 'r', edge: { isLogFilling: () => false, inFlight } } as unknown as RequestContext
+  const pipeline = { counts: new EventCounts() }
+  const edge = { isLogFilling: () => false, inFlight, pipeline, telemetry: NOOP_TELEMETRY }
+  const context = { requestId: 'r', edge } as unknown as RequestContext
   server = Bun.serve<EventStream, never>({
     port: 0,
     hostname: '127.0.0.1',

@@ -68,7 +68,9 @@ test('every counter of a front door is there before anything has happened, so th
 describe('events and bodies are counted by front door', () => {
   for (const { name, path, column, request, event } of PROTOCOLS) {
     test(name, async () => {
-      const { body, headers } = request(column === 'api/track' ? publicKey : collector.key, [event(crypto.randomUUID())])
+      const { body, headers } = request(column === 'api/track' ? publicKey : collector.key, [
+        event(crypto.randomUUID()),
+      ])
       const text = JSON.stringify(body)
       const changed = await change(() => fetch(collector.url + path, { method: 'POST', headers, body: text }))
       const of = { penstock_protocol: column }
