@@ -8,7 +8,7 @@ import { migrate } from '../../src/sink/migrations.ts'
 import { splitStatements } from '../../src/sink/sql-statements.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { runCli, runJson } from '../cli/run-cli.ts'
-import { type Collector, startCollector } from '../support/collector.ts'
+import { type Collector, newHome, startCollector } from '../support/collector.ts'
 import { type ConfiguredServer, startConfiguredServer } from '../support/server.ts'
 
 setDefaultTimeout(120_000)
@@ -203,6 +203,14 @@ describe('the accounts of a server', () => {
         const answer = await server.ask(analyst, sql, { database: 'penstock', param_user: 'user' })
         expect(`${sql}\n${answer}`).not.toMatch(/^Code: \d+\./m)
       }
+    })
+
+    test('finds the names of tables where tools look for them', async () => {
+      for (const sql of [
+        `SELECT name FROM system.tables WHERE database = 'penstock' AND name = 'events'`,
+        `SELECT table_name FROM information_schema.tables WHERE table_schema = 'penstock' AND table_name = 'events'`,
+      ])
+        expect(await server.ask(analyst, sql)).toBe('events')
     })
 
     test('connects as the page says', async () => {
@@ -418,6 +426,14 @@ describe('a tenant’s account sees its own rows only', () => {
     await expectOwnRowsOnly(server)
     await expectOwnRowsOnly(server, { prefer_localhost_replica: '0' }) // over the network, as from another node
     expect(await server.ask(analyst, tenantsIn('penstock.events'))).toBe("['acme','other']")
+
+    const home = newHome({
+      ...{ CLICKHOUSE_URL: server.url, CLICKHOUSE_USER: penstock.user, CLICKHOUSE_PASSWORD: penstock.password },
+      ...{ CLICKHOUSE_CLUSTER: 'shop', CLICKHOUSE_CLUSTER_REPLICATED: 'false' },
+    })
+    const { stdout } = await runCli(['doctor'], home.env)
+    home.remove()
+    expect(stdout).toContain('1 shards, all answer')
     await server.stop()
   })
 })
