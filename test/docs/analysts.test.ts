@@ -16,8 +16,10 @@ setDefaultTimeout(120_000)
 const text = readFileSync(join(import.meta.dir, '../../docs/analysts.md'), 'utf8')
 const blocks = (language: string) =>
   [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(([, code]) => code ?? '')
-const [acmeXml = ''] = blocks('xml')
+const [acmeXml = '', clusterXml = ''] = blocks('xml')
 const statements = blocks('sql').flatMap(splitStatements)
+
+const sha256 = (value: string) => new Bun.CryptoHasher('sha256').update(value).digest('hex')
 
 const operator = { user: 'default', password: '' }
 const penstock = { user: 'penstock', password: 'of the collector' }
@@ -26,7 +28,7 @@ const acme = { user: 'acme', password: 'of acme' }
 const env = {
   PENSTOCK_CLICKHOUSE_PASSWORD: penstock.password,
   ANALYST_CLICKHOUSE_PASSWORD: analyst.password,
-  ACME_CLICKHOUSE_PASSWORD_SHA256: new Bun.CryptoHasher('sha256').update(acme.password).digest('hex'),
+  ACME_CLICKHOUSE_PASSWORD_SHA256: sha256(acme.password),
 }
 
 const NO_RIGHT = /^Code: 497\./
@@ -177,12 +179,16 @@ describe('the accounts of a server', () => {
         'DROP TABLE penstock.events',
         'CREATE DATABASE elsewhere',
         'CREATE TABLE default.elsewhere (a Int8) ENGINE = MergeTree ORDER BY a',
+        `CREATE TABLE penstock.files (a String) ENGINE = File(CSV, '/etc/passwd')`,
+        `CREATE TABLE penstock.others AS penstock.events ENGINE = Distributed('default', 'penstock', 'events')`,
+        'CREATE VIEW penstock.users_of_all DEFINER = default SQL SECURITY DEFINER AS SELECT * FROM system.users',
         'CREATE USER intruder',
         'GRANT SELECT ON penstock.* TO analyst',
         'SELECT * FROM system.users',
         'SELECT * FROM system.processes',
         `SELECT * FROM file('/etc/passwd', LineAsString)`,
         `SELECT * FROM url('http://127.0.0.1:1/', LineAsString)`,
+        `SELECT * FROM remote('127.0.0.1:1', 'system.users')`,
         'SYSTEM DROP MARK CACHE',
       ])
     })
@@ -393,7 +399,10 @@ function settingsOf(profile: string): string[] {
 
 /** A server with tables, and rows of two tenants in all of them, without a collector. */
 async function serverWithRows(settings: (tcpPort: number) => string, cluster?: Cluster) {
-  const server = await startConfiguredServer({ env, users: { 'acme.xml': acmeXml }, settings })
+  // The engine itself is `default` and knows no password.
+  const penstockOnly = clusterXml.replace(/<default>[\s\S]*<\/default>/, '')
+  const users = { 'acme.xml': acmeXml, ...(cluster && { 'penstock-cluster.xml': penstockOnly }) }
+  const server = await startConfiguredServer({ env, users, settings })
   const clickhouse = { url: server.url, ...penstock, database: 'penstock', ...(cluster && { cluster }) }
   const outcome = await migrate({ clickhouse, logger: createLogger({ level: 'silent' }) })
   expect(outcome).toEqual({ applied: expect.anything() })
