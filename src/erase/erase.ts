@@ -75,20 +75,23 @@ export async function erase(
   if (stopped !== undefined) return stopped
   const person = await Person.open(store, query)
   if (isProblem(person)) return person
-  let hasChanged = false
+  let mayForget = true
   try {
     await person.find()
     const addresses = await emailAddresses(store, person)
     const findings = await look(options, person, addresses)
     if (!(await approve(findings))) return { findings, outcome: undefined }
-    hasChanged = true
+    mayForget = false // of a run that broke off the ids are kept: see `person.ts`
     await person.dropLeftTables()
     const outcome = await new Erasure(options, person, findings).run()
-    hasChanged = outcome.problems.length > 0
+    mayForget = outcome.problems.length === 0
     return { findings, outcome }
+  } catch (error) {
+    if (mayForget) await person.drop().catch(() => undefined) // what broke it off says more
+    mayForget = false
+    throw error
   } finally {
-    // Of a run that broke off the ids are kept: see `person.ts`.
-    if (!hasChanged) await person.drop()
+    if (mayForget) await person.drop()
   }
 }
 

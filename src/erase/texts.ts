@@ -1,7 +1,7 @@
 /**
  * Aggregates hold counts, and hashes of ids as states; no id. But the texts that are counted by are those of clients: a path such as
  * `/users/ada@shop.example/orders`, an event type with a name in it. Here those are found that hold an id of the person, or an e-mail address
- * that their traits or identify events told, as a whole word: `u_42` in `/users/u_42`, not in `/users/u_421`.
+ * that their traits tell, as a whole word: `u_42` in `/users/u_42`, not in `/users/u_421`.
  *
  * What is found may be something else: `/product/42` is no trace of user 42. So people decide, with `--paths`.
  */

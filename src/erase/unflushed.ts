@@ -98,12 +98,14 @@ async function untilCollectorFlushed(
 ): Promise<UnflushedProblem | undefined> {
   const flushed = new Set<number>()
   for (;;) {
+    const askedAfterMs = performance.now() - startedAt
     const stats = await askStats(address)
     if (stats === undefined)
       return problem('collector_unavailable', `the collector at ${address} does not answer at /stats`)
     if (stats.worker !== undefined && workers === undefined)
       return problem('collector_unavailable', `the collector at ${address} has several workers: run this where it runs`)
-    if (stats.oldestAgeMs < performance.now() - startedAt) flushed.add(stats.worker ?? 0)
+    // The oldest event is newer than this wait. The age is in whole milliseconds.
+    if (stats.oldestAgeMs < askedAfterMs - 1) flushed.add(stats.worker ?? 0)
     if (flushed.size >= (workers ?? 1)) return undefined
     if (performance.now() > deadline)
       return problem('not_flushed', `events in the collector at ${address} do not reach ClickHouse: see its log`)
