@@ -128,12 +128,12 @@ command(program.command('erase'))
   .description('remove people, on their request, from all tables')
   .requiredOption('--tenant <name>', 'tenant')
   .requiredOption('--workspace <name>', 'workspace')
-  .option('--user <id>', 'user id; may be given several times', collect, [])
+  .option('--user <id>', 'user id; may be given several times', collect)
   .option('--users-from <file>', 'user ids, one a line; - for standard input')
-  .option('--anonymous-id <id>', 'of a person without user id, or of a shared device; several times', collect, [])
+  .option('--anonymous-id <id>', 'of a person without user id, or of a shared device; several times', collect)
   .option('--paths <what>', 'remove or keep counts whose path or type may name the person')
   .option('--drop-dead-letters', 'drop dead letters with events of the person, and of others in them')
-  .option('--collector <url>', 'a collector elsewhere whose events are waited for; several times', collect, [])
+  .option('--collector <url>', 'a collector elsewhere whose events are waited for; several times', collect)
   .option('--wait <duration>', 'how long to wait for events on their way to ClickHouse', '60s')
   .option('--dry-run', 'only show what there is')
   .option('--yes', 'do not ask')
@@ -196,7 +196,7 @@ function refuseWithoutCommand(group: Command): void {
 }
 
 /** Values of an option that may be given several times. */
-function collect(value: string, before: readonly string[]): readonly string[] {
+function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value]
 }
 

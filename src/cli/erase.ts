@@ -17,12 +17,12 @@ import { CommandFailure, clickhouseOf, orFail, printJson } from './session.ts'
 export interface EraseCommandOptions {
   readonly tenant: string
   readonly workspace: string
-  readonly user: readonly string[]
+  readonly user?: readonly string[]
   readonly usersFrom?: string
-  readonly anonymousId: readonly string[]
+  readonly anonymousId?: readonly string[]
   readonly paths?: string
   readonly dropDeadLetters?: boolean
-  readonly collector: readonly string[]
+  readonly collector?: readonly string[]
   readonly wait: string
   readonly dryRun?: boolean
   readonly yes?: boolean
@@ -91,8 +91,8 @@ export async function eraseCommand(options: EraseCommandOptions): Promise<void> 
 
 async function readQuery(options: EraseCommandOptions): Promise<PersonQuery> {
   const listed = options.usersFrom === undefined ? [] : await readUsers(options.usersFrom)
-  const users = [...new Set([...options.user, ...listed])]
-  const anonymousIds = [...new Set(options.anonymousId)]
+  const users = [...new Set([...(options.user ?? []), ...listed])]
+  const anonymousIds = [...new Set(options.anonymousId ?? [])]
   if ([...users, ...anonymousIds].some((id) => id === ''))
     throw new CommandFailure('an id is empty, but nobody has an empty id')
   if (users.length + anonymousIds.length === 0)
@@ -113,7 +113,7 @@ async function readUsers(path: string): Promise<string[]> {
   return users
 }
 
-function readChoices({ paths, collector, wait }: EraseCommandOptions) {
+function readChoices({ paths, collector = [], wait }: EraseCommandOptions) {
   if (paths !== undefined && paths !== 'remove' && paths !== 'keep')
     throw new CommandFailure(`--paths is ${JSON.stringify(paths)}, but wants remove or keep`)
   const waitMs = parseDuration(wait)
