@@ -4,13 +4,21 @@
 -- first page is the least and the last page the greatest of them; they are taken apart when they are read:
 --     entry  time, path \0 referrer_host \0 utm_source \0 utm_medium \0 utm_campaign, or `~` when no page was viewed
 --     exit   time, path, or nothing when no page was viewed
--- with the time as 8 bytes, big-endian: milliseconds since 1970 plus 10^13.
+-- with the time as 8 bytes, big-endian: milliseconds since 1970 plus 10^13. Texts are merged at two thirds of what tuples and argMin states cost.
+--
+-- The key begins with the day, so that some days can be read without the others (`sessions_between`). It is the day of the first event in an
+-- insert; a session over midnight may have rows of two days, which are one when they are read. `sessions` cannot be restricted by time before it
+-- has put all sessions of a workspace together. CPU of 5 million sessions in 10 parts, machine busy: 3.0 s to group them by tenant, workspace and
+-- session, of which tenant and workspace, being of LowCardinality, are two thirds; 0.9 s to group them by a number. With session_id first in the key
+-- and FINAL instead of GROUP BY it would be 0.1 s in one part, 1.0 in three, 2.8 in ten, and wrong over shards, each of which may have rows of a session.
+--
 -- A path with a \0 in it is cut there when it is read. Nothing in the view may throw, whatever a client sends: the insert, and with it
 -- every later one, would wait for ever.
 CREATE TABLE IF NOT EXISTS session_states
 (
     tenant_id    LowCardinality(String) COMMENT 'Tenant',
     workspace_id LowCardinality(String) COMMENT 'Workspace',
+    day          Date COMMENT 'Day of the first event in an insert, not before 1970-01-01: a session over midnight can have two',
     session_id   String COMMENT 'Session, the first 256 characters of it',
     started_at   SimpleAggregateFunction(min, DateTime64(3, 'UTC')) COMMENT 'occurred_at of the first event: min() it',
     ended_at     SimpleAggregateFunction(max, DateTime64(3, 'UTC')) COMMENT 'occurred_at of the last event: max() it',
@@ -25,14 +33,15 @@ CREATE TABLE IF NOT EXISTS session_states
     device       SimpleAggregateFunction(max, LowCardinality(String)) COMMENT 'Kind of device, or empty: max() it'
 )
 ENGINE = AggregatingMergeTree
-ORDER BY (tenant_id, workspace_id, session_id)
+ORDER BY (tenant_id, workspace_id, day, session_id)
 SETTINGS non_replicated_deduplication_window = 20000, fsync_after_insert = 1, fsync_part_directory = 1
-COMMENT 'States of sessions, one row per session or several that are not merged yet; read sessions';
+COMMENT 'States of sessions, one row per day and session or several that are not merged yet; read sessions or sessions_between';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS session_states_view TO session_states
 (
     tenant_id    LowCardinality(String) COMMENT 'Tenant',
     workspace_id LowCardinality(String) COMMENT 'Workspace',
+    day          Date COMMENT 'Day of the first event in this insert',
     session_id   String COMMENT 'Session',
     started_at   DateTime64(3, 'UTC') COMMENT 'First occurred_at in this insert',
     ended_at     DateTime64(3, 'UTC') COMMENT 'Last occurred_at in this insert',
@@ -58,6 +67,7 @@ WITH
 SELECT
     tenant_id,
     workspace_id,
+    toDate(greatest(first_at, toDateTime64(0, 3, 'UTC'))) AS day,
     leftUTF8(event_session, 256) AS session_id,
     first_at AS started_at,
     last_at AS ended_at,
@@ -157,3 +167,52 @@ FROM
     GROUP BY tenant_id, workspace_id, session_id
 )
 COMMENT 'Sessions, one row each';
+
+-- The sessions of one workspace that began from `from` until before `to`. It reads the days between and one more on both sides, so sessions over
+-- midnight are whole; one that pauses for more than a day can be cut at the ends. And it groups by one number, a third of the cost: among
+-- 5 million sessions two have the same number with a probability of one to a million.
+CREATE VIEW IF NOT EXISTS sessions_between
+AS
+SELECT
+    {tenant:String} AS tenant_id,
+    {workspace:String} AS workspace_id,
+    session AS session_id,
+    known_user AS user_id,
+    visitor AS anonymous_id,
+    first_at AS started_at,
+    last_at AS ended_at,
+    (toUnixTimestamp64Milli(last_at) - toUnixTimestamp64Milli(first_at)) / 1000 AS duration_seconds,
+    event_count AS events,
+    pageview_count AS pageviews,
+    entry_facts[1] AS entry_path,
+    splitByChar('\0', substring(last_page, 9))[1] AS exit_path,
+    entry_facts[2] AS referrer_host,
+    multiIf(entry_facts[3] != '', entry_facts[3], entry_facts[2] != '', entry_facts[2], 'direct') AS source,
+    multiIf(entry_facts[4] != '', entry_facts[4], entry_facts[2] != '', 'referral', 'none') AS medium,
+    entry_facts[5] AS campaign,
+    session_browser AS browser,
+    session_os AS os,
+    session_device AS device
+FROM
+(
+    SELECT
+        any(session_id) AS session,
+        min(started_at) AS first_at,
+        max(ended_at) AS last_at,
+        sum(events) AS event_count,
+        sum(pageviews) AS pageview_count,
+        max(user_id) AS known_user,
+        max(anonymous_id) AS visitor,
+        splitByChar('\0', substring(min(entry), 9)) AS entry_facts,
+        max(exit) AS last_page,
+        max(browser) AS session_browser,
+        max(os) AS session_os,
+        max(device) AS session_device
+    FROM session_states
+    WHERE tenant_id = {tenant:String} AND workspace_id = {workspace:String}
+        AND day >= toDate(least(greatest({from:DateTime64(3, 'UTC')} - INTERVAL 1 DAY, toDateTime64(0, 3, 'UTC')), toDateTime64('2149-06-06', 3, 'UTC')))
+        AND day <= toDate(least(greatest({to:DateTime64(3, 'UTC')} + INTERVAL 1 DAY, toDateTime64(0, 3, 'UTC')), toDateTime64('2149-06-06', 3, 'UTC')))
+    GROUP BY sipHash64(session_id)
+    HAVING first_at >= {from:DateTime64(3, 'UTC')} AND first_at < {to:DateTime64(3, 'UTC')}
+)
+COMMENT 'Sessions that began between two times: sessions_between(tenant = …, workspace = …, from = …, to = …)';
