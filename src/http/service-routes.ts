@@ -92,7 +92,14 @@ export const SERVICE_ROUTES: readonly Route[] = [
       description: 'What docs/telemetry.md lists, in the text format 0.0.4.',
       tag: 'Service',
       key: 'none',
-      success: { status: 200, description: 'The text format of Prometheus.' },
+      success: {
+        status: 200,
+        description: 'The text format of Prometheus.',
+        contentType: 'text/plain',
+        schema: Type.String(),
+        example:
+          '# HELP penstock_stream_connections Open WebSockets.\n# TYPE penstock_stream_connections gauge\npenstock_stream_connections 3\n',
+      },
       refusals: [],
     },
   },

@@ -41,6 +41,8 @@ Every answer has \`X-Request-Id\`; one that the client sends in a sane form is k
 \`Content-Encoding: gzip | deflate | zstd | br\`; the content type is not trusted. Answers with status 429 and 503 have \`Retry-After\`:
 send the same request again after so many seconds. Events with an id are stored once, however often they are sent.`
 
+const JSON_TYPE = 'application/json'
+
 /** @param version of Penstock */
 export function openApiDocument(routes: readonly Route[], version: string): object {
   const paths: Record<string, Record<string, object>> = {}
@@ -101,7 +103,7 @@ function operationObject(operation: Operation, id: string): object {
       [success.status]: {
         description: success.description,
         headers: headersOf(['X-Request-Id', 'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset']),
-        ...(success.schema === undefined ? {} : { content: json(success.schema, { success: success.example }) }),
+        ...(success.schema === undefined ? {} : { content: successContent(success) }),
       },
       ...refusalsOf(operation),
     },
@@ -154,16 +156,20 @@ function headersOf(names: readonly string[]): object {
   return Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]))
 }
 
+function successContent({ schema, example, contentType = JSON_TYPE }: Operation['success']): object {
+  return { [contentType]: json(schema ?? Type.Unknown(), { success: example })[JSON_TYPE] }
+}
+
 function contentOf(body: NonNullable<Operation['body']>): object {
   return Object.fromEntries(
-    Object.entries(body).map(([type, { schema, examples }]) => [type, json(schema, examples)['application/json']]),
+    Object.entries(body).map(([type, { schema, examples }]) => [type, json(schema, examples)[JSON_TYPE]]),
   )
 }
 
 function json(schema: TSchema, examples: Readonly<Record<string, unknown>>) {
   const named = Object.entries(examples).filter(([, value]) => value !== undefined)
   return {
-    'application/json': {
+    [JSON_TYPE]: {
       schema: plain(schema),
       ...(named.length === 0 ? {} : { examples: Object.fromEntries(named.map(([name, value]) => [name, { value }])) }),
     },

@@ -22,6 +22,8 @@ export interface Operation {
     readonly description: string
     readonly schema?: TSchema
     readonly example?: unknown
+    /** Where it is not JSON. */
+    readonly contentType?: string
   }
   /** Why it may be refused. */
   readonly refusals: readonly RejectionCode[]

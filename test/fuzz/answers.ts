@@ -31,6 +31,8 @@ export class AnswerCheck {
     if (isHead || status === 101 || status === 204) return undefined
     // Pages of the documentation.
     if (operation === undefined && status === 200) return undefined
+    // Text, such as metrics.
+    if (status === operation?.successStatus && operation.answers.get(status) === undefined) return undefined
     const body = bodyOf(answer)
     if (body === undefined) return `${status}, and the body is not JSON: ${answer.body.slice(0, 200)}`
     const isElsewhere = operation === undefined && ELSEWHERE.includes(status)
