@@ -2,13 +2,15 @@
  * Kills the collector and ClickHouse again and again, without warning and at random moments, while producers send, and then compares what
  * was acknowledged with what is stored. Tests run it for a few minutes; by hand it runs as long as one likes:
  *
- *     bun test/end-to-end/crash-loop.ts --kills 500 [--seed 7] [--external]
+ *     bun test/end-to-end/crash-loop.ts --kills 500 [--seed 7] [--external | --shards 2]
  */
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { SEGMENT_HEADER_BYTES } from '../../src/log/segment.ts'
+import { isProblem } from '../../src/problem.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
 import { freePort } from '../../src/sink/engine-setup.ts'
+import { migrate } from '../../src/sink/migrations.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { type Account, accountFor } from '../support/accounting.ts'
 import {
@@ -21,6 +23,7 @@ import {
 } from '../support/collector.ts'
 import { randomFrom } from '../support/faulty-file-system.ts'
 import { Producer } from '../support/producer.ts'
+import { type Shards, startShards } from '../support/shards.ts'
 
 export interface CrashLoopOptions {
   /** Processes killed in all. */
@@ -29,6 +32,8 @@ export interface CrashLoopOptions {
   readonly seed: number
   /** ClickHouse is a server of its own that outlives the collector, reached by CLICKHOUSE_URL. */
   readonly external?: boolean
+  /** ClickHouse is a cluster of so many servers, each a shard; one of them, any, is killed at a time. */
+  readonly shards?: number
   readonly report?: (line: string) => void
 }
 
@@ -65,9 +70,10 @@ export async function crashLoop(options: CrashLoopOptions): Promise<CrashLoopRes
 class CrashLoop {
   private readonly options: CrashLoopOptions
   private readonly random: () => number
-  private readonly home: CollectorHome
+  private home: CollectorHome
   private readonly enginePorts = { httpPort: freePort(), tcpPort: freePort() }
   private engine: EmbeddedClickHouse | undefined
+  private shards: Shards | undefined
   private collector: Collector | undefined
   private readonly producers: Producer[]
   private readonly kills = { collector: 0, clickhouse: 0, both: 0, atStart: 0 }
@@ -88,6 +94,7 @@ class CrashLoop {
 
   async run(): Promise<CrashLoopResult> {
     if (this.options.external) this.startEngine()
+    if (this.options.shards !== undefined) await this.startShards(this.options.shards)
     this.collector = await this.start()
     const { url, key } = this.collector
     const sending = this.producers.map((producer) => producer.run(url, key))
@@ -112,6 +119,7 @@ class CrashLoop {
     for (const producer of this.producers) producer.stop()
     await this.collector?.kill9()
     await this.engine?.stop()
+    await this.shards?.stop()
     this.home.remove()
   }
 
@@ -169,7 +177,28 @@ class CrashLoop {
     this.kills.atStart++
   }
 
+  private async startShards(count: number): Promise<void> {
+    this.shards = await startShards(count, { all: Array.from({ length: count }, () => 1) })
+    const [url = ''] = this.shards.urls
+    const cluster = { name: 'all', isReplicated: false }
+    for (const each of this.shards.urls) {
+      const clickhouse = { url: each, user: 'default', password: '', database: 'penstock', cluster }
+      const migrated = await migrate({ clickhouse, logger: createLogger({ level: 'silent' }) })
+      if (isProblem(migrated)) throw new Error(migrated.message)
+    }
+    const env = { CLICKHOUSE_URL: url, CLICKHOUSE_CLUSTER: cluster.name, CLICKHOUSE_CLUSTER_REPLICATED: 'false' }
+    this.home.remove()
+    this.home = newHome({ ...ENVIRONMENT, ...env })
+  }
+
   private async killClickHouse(): Promise<void> {
+    const { shards } = this
+    if (shards !== undefined) {
+      const index = Math.floor(this.random() * shards.urls.length)
+      await shards.kill9(index)
+      shards.start(index).catch(() => undefined) // it may be killed before it is ready
+      return
+    }
     const pid = this.options.external ? this.engine?.pid : this.collector?.clickhousePid
     if (pid !== undefined) {
       try {
@@ -185,7 +214,10 @@ class CrashLoop {
   private async untilFlowing(collector: Collector): Promise<void> {
     const before = (await collector.stats()).flush.insertedRows
     const isFlowing = async () => (await collector.stats()).flush.insertedRows > before
-    await waitUntil('events flow', isFlowing, STALL_MS)
+    await waitUntil('events flow', isFlowing, STALL_MS).catch((error: unknown) => {
+      const lines = collector.lines.slice(-20).map((line) => JSON.stringify(line))
+      throw new Error(`${error}\n${collector.stderr}\n${lines.join('\n')}`)
+    })
   }
 
   /** Waits until everything is flushed, as long as it goes on: how much has piled up depends on how long ClickHouse was away. */
@@ -210,7 +242,8 @@ class CrashLoop {
     if (collector.stderr !== '') this.errors.push(collector.stderr)
     for (const line of collector.lines) {
       if (!/^(error|fatal)$/.test(line.level)) continue
-      if (isOutage(line)) this.insertFailures[String(line.code)] = (this.insertFailures[String(line.code)] ?? 0) + 1
+      if (isOutage(line, this.options.shards !== undefined))
+        this.insertFailures[String(line.code)] = (this.insertFailures[String(line.code)] ?? 0) + 1
       else if (!isOfKill(line)) this.errors.push(JSON.stringify(line))
     }
   }
@@ -238,9 +271,14 @@ async function countsOf(collector: Collector, what: string): Promise<Record<stri
   return Object.fromEntries(lines.map((line) => line.split('\t')).map(([type, count]) => [type, Number(count)]))
 }
 
+/** A shard went away in the middle of an insert; an insert of a collector that was killed is still on its way to a shard. */
+const CODES_OF_SHARDS = new Set(['32', '216'])
+
 /** What the flusher says when ClickHouse is not there: a code of the connection, not one of ClickHouse's own errors. */
-function isOutage(line: LogLine): boolean {
-  return line.msg === 'an insert failed' && /^[A-Za-z_]+$/.test(String(line.code))
+function isOutage(line: LogLine, hasShards: boolean): boolean {
+  if (line.msg !== 'an insert failed') return false
+  const code = String(line.code)
+  return /^[A-Za-z_]+$/.test(code) || (hasShards && CODES_OF_SHARDS.has(code))
 }
 
 /** What a kill leaves to be told: ClickHouse is started again, a segment file that had not even a header is moved away. */
@@ -251,13 +289,19 @@ function isOfKill(line: LogLine): boolean {
 
 if (import.meta.main) {
   const { values } = parseArgs({
-    options: { kills: { type: 'string', default: '50' }, seed: { type: 'string' }, external: { type: 'boolean' } },
+    options: {
+      kills: { type: 'string', default: '50' },
+      seed: { type: 'string' },
+      external: { type: 'boolean' },
+      shards: { type: 'string' },
+    },
   })
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31))
   const external = values.external === true
   const report = (line: string) => process.stdout.write(`${line}\n`)
   report(`seed ${seed}`)
-  const result = await crashLoop({ kills: Number(values.kills), seed, external, report })
+  const shards = values.shards === undefined ? {} : { shards: Number(values.shards) }
+  const result = await crashLoop({ kills: Number(values.kills), seed, external, report, ...shards })
   report(JSON.stringify(result, undefined, 2))
   const { lost, doubled, unknown, errors, counts } = result
   const wrong = [lost, doubled, unknown, errors].some((list) => list.length > 0)
