@@ -176,8 +176,10 @@ async function applyPending(
     const claim = await readClaim(client, next.version)
     const lifetimeMs = options.claimLifetimeMs ?? CLAIM_LIFETIME_MS
     const isFree = claim === undefined || claim.released || claim.silentMs > lifetimeMs
-    const attempt = (claim?.attempt ?? 0) + 1
-    if (!isFree || !(await takeClaim(client, next.version, attempt, holder))) {
+    // Behind a load balancer the next answer may come from a node that does not know yet what this process has just claimed.
+    const isOurs = claim?.holder === holder && !claim.released
+    const attempt = (claim?.attempt ?? 0) + (isOurs ? 0 : 1)
+    if (!isOurs && (!isFree || !(await takeClaim(client, next.version, attempt, holder)))) {
       if (waitingFor !== next.version)
         options.logger.info({ version: next.version }, 'waiting: another process applies a migration')
       waitingFor = next.version
