@@ -92,7 +92,7 @@ FROM
         countIf(is_pageview) AS pageview_count,
         max(user_id) AS event_user,
         max(anonymous_id) AS event_device,
-        min(if(is_pageview, concat(time, short_path, '\0', left(referrer_host, 255), campaign), '~')) AS first_page,
+        min(if(is_pageview, concat(time, short_path, '\0', leftUTF8(referrer_host, 256), campaign), '~')) AS first_page,
         max(if(is_pageview, concat(time, short_path), '')) AS last_page,
         max(browser) AS event_browser,
         max(os) AS event_os,

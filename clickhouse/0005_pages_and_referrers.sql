@@ -2,7 +2,7 @@
 --
 -- A pageview is an event of type pageview or page_view. Both tables count every pageview once, those without a path under '', those that came
 -- from nowhere under ''. A user is user_id or else anonymous_id.
--- A client can invent paths: a day has a row for each of them, which is why a path is cut after 512 characters. Days before 1970 count
+-- A client can invent paths and hosts: a day has a row for each of them, which is why a path is cut after 512 characters, a host after 256. Days before 1970 count
 -- as 1970-01-01, which is where type Date begins.
 CREATE TABLE IF NOT EXISTS pages_per_day
 (
@@ -73,7 +73,7 @@ SELECT
     tenant_id,
     workspace_id,
     toDate(greatest(occurred_at, toDateTime64(0, 3, 'UTC'))) AS day,
-    referrer_host,
+    if(length(referrer_host) > 256, leftUTF8(referrer_host, 256), referrer_host) AS referrer_host,
     count() AS pageviews,
     uniqStateIf(if(user_id != '', user_id, anonymous_id), user_id != '' OR anonymous_id != '') AS users,
     uniqStateIf(session_id, session_id != '') AS sessions

@@ -12,7 +12,11 @@ const COUNTS = {
   events_per_minute: 'SELECT sum(events) FROM events_per_minute',
   events_per_hour: 'SELECT sum(events) FROM events_per_hour',
   events_per_day: 'SELECT sum(events) FROM events_per_day',
+  session_states: 'SELECT sum(events) FROM session_states',
 } as const
+
+/** Tables whose pageviews add up to those in `events`; all events of the benchmark have a session. */
+const PAGEVIEW_TABLES = ['session_states', 'pages_per_day', 'referrers_per_day'] as const
 
 /**
  * Throws `CountMismatch` unless the table and every aggregate hold exactly the acknowledged events.
@@ -21,6 +25,14 @@ const COUNTS = {
 export async function verifyCounts(clickhouse: ClickHouse, acknowledged: number): Promise<void> {
   const counts: Record<string, number> = {}
   for (const [table, sql] of Object.entries(COUNTS)) counts[table] = await clickhouse.number(sql)
+  const stored = await clickhouse.number("SELECT countIf(type IN ('pageview', 'page_view')) FROM events")
+  for (const table of PAGEVIEW_TABLES) {
+    const counted = await clickhouse.number(`SELECT sum(pageviews) FROM ${table}`)
+    if (counted !== stored)
+      throw new CountMismatch(
+        `events has ${stored} pageviews, but ${table} has ${counted} (${signed(counted - stored)})`,
+      )
+  }
   const wrong = Object.entries(counts).filter(([, count]) => count !== acknowledged)
   if (wrong.length === 0) return
   const found = wrong.map(([table, count]) => `${table} has ${count} (${signed(count - acknowledged)})`)

@@ -10,12 +10,9 @@ import { type ClickHouse, migrateDatabase } from '../system/clickhouse.ts'
 import { cpuUs } from '../system/processes.ts'
 import { verifyCounts } from './counts.ts'
 import { type RecordedInsert, recordedInserts } from './segments.ts'
+import { filledTables } from './view-cost.ts'
 
 type Mode = 'insert' | 'views' | 'merges'
-
-const TABLES = ['events', 'events_per_minute', 'events_per_hour', 'events_per_day', 'user_traits']
-/** Those on `events`; the others are behind them. */
-const VIEWS = ['events_per_minute_view', 'user_traits_view']
 
 export interface InsertCostOptions {
   /** Data directory of a stopped Penstock with a log. */
@@ -45,7 +42,8 @@ async function replay(options: InsertCostOptions, mode: Mode, segmentsMax = Numb
   const clickhouse = options.clickhouse.with(`cost_${mode}`)
   await clickhouse.with('system').query(`DROP DATABASE IF EXISTS ${clickhouse.database} SYNC`)
   await migrateDatabase(clickhouse)
-  if (mode === 'insert') for (const view of VIEWS) await clickhouse.query(`DROP VIEW ${view} SYNC`)
+  const filled = await filledTables(clickhouse)
+  if (mode === 'insert') for (const { view } of filled) await clickhouse.query(`DROP VIEW ${view} SYNC`)
   const hasForcedMerge = mode === 'merges' && options.hasForcedMerge === true
   await clickhouse.query(mode === 'merges' && !hasForcedMerge ? 'SYSTEM START MERGES' : 'SYSTEM STOP MERGES')
 
@@ -59,7 +57,8 @@ async function replay(options: InsertCostOptions, mode: Mode, segmentsMax = Numb
   }
   if (hasForcedMerge) {
     await clickhouse.query('SYSTEM START MERGES')
-    for (const table of TABLES) await clickhouse.query(`OPTIMIZE TABLE ${table} FINAL`)
+    for (const table of ['events', ...filled.map(({ table }) => table)])
+      await clickhouse.query(`OPTIMIZE TABLE ${table} FINAL`)
   }
   const isMerged = mode !== 'merges' || (await clickhouse.mergesIdle(options.mergesDeadlineMs))
   const spentUs = cpuUs(clickhouse.pid) - before

@@ -12,7 +12,7 @@ import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../../src/sink
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { migrate } from '../../src/sink/migrations.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
-import { type Account, accountFor } from '../support/accounting.ts'
+import { type Account, accountFor, miscounted } from '../support/accounting.ts'
 import {
   type Collector,
   type CollectorHome,
@@ -45,6 +45,8 @@ export interface CrashLoopResult extends Account {
   readonly insertFailures: Record<string, number>
   /** Events per type in `events` and in the sums of each aggregate. */
   readonly counts: Record<'events' | 'minute' | 'hour' | 'day', Record<string, number>>
+  /** Sums over sessions, pages and referrers that are not those of the events; must be empty. */
+  readonly miscounted: readonly string[]
   /** Lines of level error or above that do not just tell of the kills themselves; lines on stderr; a bad end. */
   readonly errors: string[]
 }
@@ -260,6 +262,7 @@ class CrashLoop {
         hour: await countsOf(collector, 'sum(events) FROM events_per_hour'),
         day: await countsOf(collector, 'sum(events) FROM events_per_day'),
       },
+      miscounted: await miscounted(collector),
       errors: this.errors,
     }
   }
@@ -304,7 +307,7 @@ if (import.meta.main) {
   const result = await crashLoop({ kills: Number(values.kills), seed, external, report, ...shards })
   report(JSON.stringify(result, undefined, 2))
   const { lost, doubled, unknown, errors, counts } = result
-  const wrong = [lost, doubled, unknown, errors].some((list) => list.length > 0)
+  const wrong = [lost, doubled, unknown, errors, result.miscounted].some((list) => list.length > 0)
   const aggregates = [counts.minute, counts.hour, counts.day].every((sums) => Bun.deepEquals(sums, counts.events))
   process.exit(wrong || !aggregates ? 1 : 0)
 }

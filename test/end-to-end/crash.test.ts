@@ -21,6 +21,7 @@ test.each([
     expect(counts.minute).toEqual(counts.events)
     expect(counts.hour).toEqual(counts.events)
     expect(counts.day).toEqual(counts.events)
+    expect(found.miscounted).toEqual([])
     const stored = Object.values(counts.events).reduce((sum, count) => sum + count, 0)
     expect(stored).toBe(found.acknowledged + found.unansweredStored)
     expect(found).toMatchObject({ damagedRecords: 0 })
