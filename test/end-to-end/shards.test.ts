@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { EventBlock } from '../../src/native/event-block.ts'
 import { createClickHouse } from '../../src/sink/clickhouse.ts'
 import { DeadLetters } from '../../src/sink/dead-letters.ts'
+import { insertNative } from '../../src/sink/insert.ts'
 import { migrate } from '../../src/sink/migrations.ts'
 import { ShardedFlusher } from '../../src/sink/sharded-flusher.ts'
 import { runCli, runJson } from '../cli/run-cli.ts'
-import { blockBytes, commitSegment, encoded, LOGGER, openLog, temporaryDirectory } from '../sink/sink-fixture.ts'
+import { blockBytes, commitSegment, encoded, event, LOGGER, openLog, temporaryDirectory } from '../sink/sink-fixture.ts'
 import { accountFor } from '../support/accounting.ts'
 import {
   type Collector,
@@ -124,12 +126,53 @@ test('the tables of a cluster are not taken for those of one server, nor the oth
   expect(replicated.stderr).toContain('set CLICKHOUSE_CLUSTER_REPLICATED=false')
 })
 
+test('what one node sends on to another arrives there as it was sent, in every table', async () => {
+  const server = { user: 'default', password: '', database: 'extra', cluster: { name: 'two', isReplicated: false } }
+  for (const url of [urlOf(0), urlOf(1)])
+    expect(await migrate({ clickhouse: { ...server, url }, logger: LOGGER })).toHaveProperty('applied')
+  const block = new EventBlock()
+  const values = [
+    1,
+    -0.5e-300,
+    2 ** 53 - 1,
+    'ü € "\\',
+    true,
+    [1, null, 'a', { b: [] }],
+    { 'c.d': { e: [{ f: 1 }, { f: 'x' }] } },
+  ]
+  const [occurredAt, receivedAt] = [Date.now() - 1000, Date.now()]
+  for (const [index, value] of Array.from({ length: 20 }, () => values)
+    .flat()
+    .entries()) {
+    const properties = { value, [`key${index % 9}`]: index, nested: { value } }
+    const change = index % 3 === 0 ? { type: 'identify', userId: `u${index % 5}` } : { sessionId: `s${index % 4}` }
+    block.append(event({ ...change, occurredAt, receivedAt, path: `/${index}`, properties, context: { value } }))
+  }
+  const body = new Uint8Array(block.byteLength)
+  block.writeTo(body, 0)
+  for (const shard of [1, 2]) {
+    const sent = { body: [body], bodyBytes: body.byteLength, token: `relay/${shard}` }
+    expect(await insertNative({ ...server, url: urlOf(0), shard }, sent)).toEqual({ outcome: 'inserted' })
+  }
+  const types = 'JSONAllPathsWithTypes(properties)'
+  const events = `tuple(* EXCEPT (properties, context), toString(${types}), toJSONString(properties), toJSONString(context))`
+  const columns = { events, user_traits: 'tuple(*)', session_states: 'tuple(*)', events_per_day: 'tuple(*)' }
+  for (const [table, all] of Object.entries(columns)) {
+    const [here, there] = await Promise.all(
+      [0, 1].map((index) => {
+        const sql = `SELECT count(), sum(cityHash64(${all})) FROM ${table} FINAL`
+        return queryClickHouse(urlOf(index), sql.replace('events FINAL', 'events'), 'extra_shard')
+      }),
+    )
+    expect([table, there]).toEqual([table, here])
+    expect(here).not.toStartWith('0\t')
+  }
+})
+
 test('what ClickHouse cannot read is a dead letter at every shard, its neighbours are stored once, and it is sent to its shard when it can be', async () => {
   const directory = temporaryDirectory()
   const cluster = { name: 'two', isReplicated: false }
-  const target = { url: urlOf(0), user: 'default', password: '', database: 'letters', cluster }
-  for (const url of [urlOf(0), urlOf(1)])
-    expect(await migrate({ clickhouse: { ...target, url }, logger: LOGGER })).toHaveProperty('applied')
+  const target = { url: urlOf(0), user: 'default', password: '', database: 'extra', cluster }
   const clickhouse = createClickHouse(target)
   const log = await openLog(directory.path)
   const deadLettersDirectory = join(directory.path, 'dead-letters')
@@ -154,13 +197,19 @@ test('what ClickHouse cannot read is a dead letter at every shard, its neighbour
   await flusher.stop(10_000)
   expect(flusher.stats()).toMatchObject({ insertedRows: 160, refusedRecords: 4, deadLetters: 4, segmentsHeld: 0 })
   const ask = async (index: number, table: string) =>
-    (await queryClickHouse(urlOf(index), `SELECT count(), uniqExact(path) FROM ${table}`, 'system')).trim()
-  for (const index of [0, 1]) expect(await ask(index, 'letters_shard.events')).toBe('80\t80')
+    (
+      await queryClickHouse(
+        urlOf(index),
+        `SELECT count(), uniqExact(path) FROM ${table} WHERE path LIKE '/%/%'`,
+        'system',
+      )
+    ).trim()
+  for (const index of [0, 1]) expect(await ask(index, 'extra_shard.events')).toBe('80\t80')
 
   const letters = new DeadLetters(deadLettersDirectory)
   const found = await Promise.all((await letters.names()).map((name) => letters.read(name)))
   expect(found.map((letter) => 'header' in letter && letter.header.shard)).toEqual([1, 2, 1, 2])
-  const env = { ...home.env, CLICKHOUSE_DATABASE: 'letters', DATA_DIR: directory.path }
+  const env = { ...home.env, CLICKHOUSE_DATABASE: 'extra', DATA_DIR: directory.path }
   expect((await runCli(['dead-letter', 'drop', '--yes'], env)).exitCode).toBe(0)
   const reason = { code: '33', message: 'it was so' }
   for (let time = 0; time < 2; time++) {
@@ -174,8 +223,8 @@ test('what ClickHouse cannot read is a dead letter at every shard, its neighbour
     })
     expect((await runCli(['dead-letter', 'retry'], env)).exitCode).toBe(0)
   }
-  expect(await ask(0, 'letters_shard.events')).toBe('80\t80')
-  expect(await ask(1, 'letters_shard.events')).toBe('87\t87')
+  expect(await ask(0, 'extra_shard.events')).toBe('80\t80')
+  expect(await ask(1, 'extra_shard.events')).toBe('87\t87')
   await clickhouse.close()
   await log.dispose()
   directory.remove()
@@ -215,9 +264,11 @@ test('while a shard is away the other one gets its events, and its own wait in t
   const before = await rowsAt(0)
   await waitUntil('events flow to the shard that is there', async () => (await rowsAt(0)) > before + 500, WITHIN_MS)
   await waitUntil('segments wait', async () => (await segmentsWaiting()) > 5, WITHIN_MS)
-  const health = (await (await fetch(`${collector.url}/health`)).json()) as Health
-  expect(health).toMatchObject({ status: 'degraded', dependencies: { clickhouse: { status: 'down' } } })
-  expect(health.dependencies.clickhouse.message).toContain('shard 2')
+  const health = async () => (await (await fetch(`${collector.url}/health`)).json()) as Health
+  const isToldOf = async () =>
+    (await health()).dependencies.clickhouse.message === 'takes no events for shard 2 of the cluster: shard_away'
+  await waitUntil('health tells of the shard', isToldOf, WITHIN_MS)
+  expect(await health()).toMatchObject({ status: 'degraded', dependencies: { clickhouse: { status: 'down' } } })
   const { checks } = JSON.parse((await runCli(['doctor', '--json'], home.env)).stdout)
   expect(checks).toContainEqual(
     expect.objectContaining({
