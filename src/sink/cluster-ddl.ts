@@ -92,7 +92,7 @@ export function clusterStatements(
       case 'drop':
         return both(placed + rest).reverse()
       case 'alter':
-        return alter(statement, { placed, rest }, where.cluster)
+        return alter(statement, { name, placed, rest }, where.cluster)
     }
   }
   return unknown(statement, 'it begins like none of the statements that are known there')
@@ -146,7 +146,7 @@ function replicated(rest: string, path: string, replica: string): string | Probl
 
 function alter(
   statement: string,
-  { placed, rest }: { placed: string; rest: string },
+  { name, placed, rest }: { name: string; placed: string; rest: string },
   cluster: Cluster,
 ): PlacedStatement[] | Problem<'unknown_statement'> {
   const commands = splitCommands(rest)
@@ -154,7 +154,9 @@ function alter(
   if (commands.some((command) => !COLUMN_COMMAND.test(command) && !INNER_COMMAND.test(command)))
     return unknown(statement, 'one of its commands is not known there')
   const local = { place: 'shard', sql: placed + (cluster.isReplicated ? withWindow(rest) : rest) } as const
-  return columns.length === 0 ? [local] : [local, { place: 'above', sql: `${placed} ${columns.join(', ')}` }]
+  // What fills a table is called <table>_view, and is in the database of the tables alone.
+  const isAbove = columns.length > 0 && !name.endsWith('_view')
+  return !isAbove ? [local] : [local, { place: 'above', sql: `${placed} ${columns.join(', ')}` }]
 }
 
 /** Commands of an ALTER TABLE, which commas separate. A command may have commas of its own outside of parentheses in settings. */
