@@ -13,6 +13,8 @@
  * - A Replicated table remembers tokens by number and by time. By default that is an hour (since ClickHouse 25.10): here it is
  *   REMEMBERED_SECONDS, because a batch may be sent again after a long outage.
  *
+ * Materialized views, and nothing else, have names that end in `_view`: by that a later ALTER is known to be one of theirs.
+ *
  * A statement of another form than these is a problem, never a guess: the next migration has to be thought about here, too.
  */
 import assert from 'node:assert/strict'
@@ -54,6 +56,7 @@ export function onCluster({ name, isReplicated }: Cluster): string {
   return isReplicated ? ` ON CLUSTER \`${name}\`` : ''
 }
 
+const MATERIALIZED_VIEW_SUFFIX = '_view'
 const ENGINES = new Set(['MergeTree', 'AggregatingMergeTree'])
 const ENGINE = /\bENGINE\s*=\s*(\w+)/i
 const WINDOW = /\bnon_replicated_deduplication_window\s*=\s*(\d+)/i
@@ -80,6 +83,9 @@ export function clusterStatements(
   for (const [form, pattern] of Object.entries(FORMS)) {
     const [head, name] = pattern.exec(statement) ?? []
     if (head === undefined || name === undefined) continue
+    const isMaterializedView = name.endsWith(MATERIALIZED_VIEW_SUFFIX)
+    if (form !== 'alter' && form !== 'drop' && isMaterializedView !== (form === 'materializedView'))
+      return unknown(statement, `names of materialized views, and no others, end in ${MATERIALIZED_VIEW_SUFFIX}`)
     const placed = `${head}${onCluster(where.cluster)}`
     const rest = statement.slice(head.length)
     switch (form as keyof typeof FORMS) {
@@ -90,7 +96,7 @@ export function clusterStatements(
       case 'view':
         return both(placed + rest)
       case 'drop':
-        return both(placed + rest).reverse()
+        return isMaterializedView ? [{ place: 'shard', sql: placed + rest }] : both(placed + rest).reverse()
       case 'alter':
         return alter(statement, { name, placed, rest }, where.cluster)
     }
@@ -155,7 +161,7 @@ function alter(
     return unknown(statement, 'one of its commands is not known there')
   const local = { place: 'shard', sql: placed + (cluster.isReplicated ? withWindow(rest) : rest) } as const
   // What fills a table is called <table>_view, and is in the database of the tables alone.
-  const isAbove = columns.length > 0 && !name.endsWith('_view')
+  const isAbove = columns.length > 0 && !name.endsWith(MATERIALIZED_VIEW_SUFFIX)
   return !isAbove ? [local] : [local, { place: 'above', sql: `${placed} ${columns.join(', ')}` }]
 }
 
