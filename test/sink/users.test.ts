@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import type { Event } from '../../src/event.ts'
-import type { JsonObject } from '../../src/native/json-column.ts'
 import { EventBlock } from '../../src/native/event-block.ts'
+import type { JsonObject } from '../../src/native/json-column.ts'
 import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { makeEvent } from '../support/events.ts'
@@ -120,12 +120,20 @@ test('an object is replaced as a whole, and a null changes nothing', async () =>
 
 test('the questions in the documentation are answered', async () => {
   const ids = { tenantId: 'acme', workspaceId: 'shop' }
-  await insert([identify('user-42', { email: 'ada@example.com', plan: 'pro' }, { ...ids, occurredAt: T0 })])
+  await insert([
+    identify('user-42', { email: 'ada@example.com', plan: 'pro' }, { ...ids, occurredAt: T0 }),
+    { ...ids, type: 'pageview', sessionId: 'visit', path: '/', occurredAt: T0 },
+  ])
   const document = readFileSync(join(import.meta.dir, '../../docs/tables.md'), 'utf8')
   const answers: string[] = []
   for (const [, sql = ''] of document.matchAll(/```sql\n(.*?)```/gs)) answers.push(await query(sql))
   const seen = '2026-11-20 08:00:00.000'
-  expect(answers).toEqual([`user-42\tada@example.com\tpro\t${seen}\t${seen}\n`, '"pro"\t1\n'])
+  expect(answers).toEqual([
+    'direct\t2\t0\t0.5\n',
+    '/\t1\n',
+    `user-42\tada@example.com\tpro\t${seen}\t${seen}\n`,
+    '"pro"\t1\n',
+  ])
 })
 
 test('an identify without traits makes a user', async () => {
