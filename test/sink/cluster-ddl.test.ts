@@ -93,15 +93,6 @@ test('what ALTER TABLE changes inside of a table it changes on the shards, colum
   ])
 })
 
-test('what is altered or dropped of a materialized view is on the shards only, there is none above', () => {
-  for (const statement of [
-    "ALTER TABLE counts_view COMMENT COLUMN a 'x', COMMENT COLUMN b 'y'",
-    'ALTER TABLE counts_view MODIFY QUERY SELECT a, b FROM events',
-    'DROP VIEW IF EXISTS counts_view',
-  ])
-    expect(clusterStatements(statement, PLAIN)).toEqual([{ place: 'shard', sql: statement }])
-})
-
 test('what is dropped is dropped above first', () => {
   expect(clusterStatements('DROP VIEW IF EXISTS sums', REPLICATED)).toEqual([
     { place: 'above', sql: 'DROP VIEW IF EXISTS sums ON CLUSTER `main`' },
@@ -118,6 +109,9 @@ test.each([
   'CREATE TABLE IF NOT EXISTS counts (n UInt64) ENGINE = ReplacingMergeTree(n) ORDER BY n SETTINGS non_replicated_deduplication_window = 1',
   "CREATE TABLE IF NOT EXISTS counts (n UInt64 DEFAULT 1 COMMENT 'ENGINE = MergeTree') ORDER BY n",
   'CREATE TABLE IF NOT EXISTS other.counts (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 1',
+  "ALTER TABLE counts_view COMMENT COLUMN a 'x'",
+  'ALTER TABLE counts_view MODIFY QUERY SELECT a, b FROM events',
+  'DROP VIEW IF EXISTS counts_view',
   'CREATE MATERIALIZED VIEW IF NOT EXISTS counter TO counts AS SELECT type FROM events',
   'CREATE VIEW IF NOT EXISTS counts_view AS SELECT type FROM events',
   'CREATE MATERIALIZED VIEW IF NOT EXISTS v ENGINE = MergeTree ORDER BY n AS SELECT 1 AS n',
