@@ -13,7 +13,6 @@
  * - A Replicated table remembers tokens by number and by time. By default that is an hour (since ClickHouse 25.10): here it is
  *   REMEMBERED_SECONDS, because a batch may be sent again after a long outage.
  *
- *
  * What a materialized view inserts is remembered under an id that comes from the token and from the names of the views and tables it has
  * come through, not from their UUIDs (seen with 26.7): so it is the same at all replicas. After an ALTER of the view it is another one, until
  * the server is started again, and a batch that is sent again counts twice. So a materialized view is never changed. Their names, and no
