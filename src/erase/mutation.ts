@@ -3,7 +3,7 @@
  * cut by whatever stands between; and a mutation goes on when who started it is gone, also over a restart of the server.
  *
  * A mutation writes every part of the table anew that has such rows (of others it makes links), without them. The old parts stay on disk for
- * `old_parts_lifetime`: 8 minutes with a server, at most 40 s with the embedded one.
+ * `old_parts_lifetime`: 8 minutes with a server, 2 with the embedded one, and up to 40 s more.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Problem, problem } from '../problem.ts'

@@ -23,8 +23,9 @@ beforeAll(async () => {
   home = made.home
   engine = made.startEngine()
   collector = await startCollector({ home })
-  // From its next start on ClickHouse clears up every second, and not every half a minute.
-  const often = 'cleanup_delay_period = 1, cleanup_delay_period_random_add = 0, max_cleanup_delay_period = 1'
+  // From its next start on ClickHouse clears up every second, and not after minutes.
+  const often =
+    'old_parts_lifetime = 1, cleanup_delay_period = 1, cleanup_delay_period_random_add = 0, max_cleanup_delay_period = 1'
   for (const table of PERSONAL_TABLES) await collector.query(`ALTER TABLE ${table} MODIFY SETTING ${often}`)
 })
 
