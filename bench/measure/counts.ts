@@ -12,6 +12,7 @@ const COUNTS = {
   events_per_minute: 'SELECT sum(events) FROM events_per_minute',
   events_per_hour: 'SELECT sum(events) FROM events_per_hour',
   events_per_day: 'SELECT sum(events) FROM events_per_day',
+  activity_per_day: 'SELECT sum(events) FROM activity_per_day',
   session_states: 'SELECT sum(events) FROM session_states',
 } as const
 

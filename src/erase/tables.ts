@@ -1,5 +1,5 @@
 /**
- * The tables, and what an erasure does with each. Every table of the database is in one of the three lists: a test sees to it.
+ * The tables, and what an erasure does with each. Every table of the database is in one of the four lists: a test sees to it.
  *
  * The statements are made here alone. `layoutOf` says by which names a table is read and changed, and what a DDL statement has behind
  * its name: where tables are spread over a cluster, it is the one place that knows.
@@ -16,6 +16,9 @@ export const AGGREGATES: Readonly<Record<string, string>> = {
   pages_per_day: 'path',
   referrers_per_day: 'referrer_host',
 }
+
+/** Counts of many people without any text of a client but the workspace: nothing in them names anybody. */
+export const NAMELESS_AGGREGATES = ['activity_per_day'] as const
 
 /** Tables of Penstock's own, without anything of clients. */
 export const INTERNAL_TABLES = ['schema_migrations', 'schema_migration_claims'] as const

@@ -217,7 +217,7 @@ test(`every event is stored for the workspace of its key, and read by it and no 
     )
     for (const { workspace, marker } of rows) expect(marker).toBe(workspace)
     expect(Object.fromEntries(rows.map(({ workspace, rows }) => [workspace, Number(rows)]))).toEqual(expected)
-    for (const table of ['events_per_minute', 'events_per_hour', 'events_per_day']) {
+    for (const table of ['events_per_minute', 'events_per_hour', 'events_per_day', 'activity_per_day']) {
       const counted = await collector.rows<{ workspace: string; events: string }>(
         `SELECT concat(tenant_id, '/', workspace_id) AS workspace, sum(events) AS events
          FROM ${table} WHERE startsWith(tenant_id, '${run}') GROUP BY workspace`,

@@ -27,7 +27,7 @@ setDefaultTimeout(120_000)
 /** Everything has come within a few seconds; this long only on a machine that does much else. */
 const WITHIN_MS = 60_000
 const TWO = [1, 1]
-const AGGREGATES = ['events_per_minute', 'events_per_hour', 'events_per_day'] as const
+const AGGREGATES = ['events_per_minute', 'events_per_hour', 'events_per_day', 'activity_per_day'] as const
 
 interface Health {
   readonly dependencies: { readonly clickhouse: { readonly message: string } }

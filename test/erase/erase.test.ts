@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AGGREGATES, INTERNAL_TABLES, PERSONAL_TABLES } from '../../src/erase/tables.ts'
+import { AGGREGATES, INTERNAL_TABLES, NAMELESS_AGGREGATES, PERSONAL_TABLES } from '../../src/erase/tables.ts'
 import type { Event } from '../../src/event.ts'
 import { segmentFileName } from '../../src/log/segment.ts'
 import { DeadLetters } from '../../src/sink/dead-letters.ts'
@@ -145,7 +145,8 @@ describe('what is removed', () => {
     const tables = await server.query(
       `SELECT name FROM system.tables WHERE database = '${target.database}' AND engine NOT LIKE '%View' ORDER BY name`,
     )
-    const known: string[] = [...PERSONAL_TABLES, ...Object.keys(AGGREGATES), ...INTERNAL_TABLES]
+    const counted = [...Object.keys(AGGREGATES), ...NAMELESS_AGGREGATES]
+    const known: string[] = [...PERSONAL_TABLES, ...counted, ...INTERNAL_TABLES]
     expect(
       tables
         .trim()

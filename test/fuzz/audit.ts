@@ -23,6 +23,7 @@ const SUMS = {
   events_per_minute: 'sum(events)',
   events_per_hour: 'sum(events)',
   events_per_day: 'sum(events)',
+  activity_per_day: 'sum(events)',
 } as const
 
 /** Of a client that has left answers unread it is only known after two pings that it is gone. */

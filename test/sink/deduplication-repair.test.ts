@@ -23,7 +23,7 @@ setDefaultTimeout(60_000)
 
 const DATABASE = 'penstock'
 const ROWS = 1_000
-const TABLES = ['events', 'events_per_minute', 'events_per_hour', 'events_per_day']
+const TABLES = ['events', 'events_per_minute', 'events_per_hour', 'events_per_day', 'activity_per_day']
 
 const cleanups: (() => unknown)[] = []
 

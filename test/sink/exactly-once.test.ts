@@ -22,12 +22,13 @@ async function start(options?: { own: boolean }): Promise<{ server: TestClickHou
 }
 
 /**
- * Rows stored, and events counted per minute, hour, day and in sessions; pageviews stored, and counted in sessions, per page and per referrer,
+ * Rows stored, and events counted per minute, hour, day, over all types and in sessions; pageviews stored, and counted in sessions, per page and per referrer,
  * three times each, because a third of the events of a body are pageviews.
  */
 async function counts(server: TestClickHouse, database: string): Promise<number[]> {
   const sql = `SELECT (SELECT count() FROM events), (SELECT sum(events) FROM event_counts_per_minute),
-    (SELECT sum(events) FROM event_counts_per_hour), (SELECT sum(events) FROM event_counts_per_day), (SELECT sum(events) FROM sessions),
+    (SELECT sum(events) FROM event_counts_per_hour), (SELECT sum(events) FROM event_counts_per_day),
+    (SELECT sum(events) FROM activity_counts_per_day), (SELECT sum(events) FROM sessions),
     3 * (SELECT countIf(type = 'pageview') FROM events), 3 * (SELECT sum(pageviews) FROM sessions),
     3 * (SELECT sum(pageviews) FROM page_counts_per_day), 3 * (SELECT sum(pageviews) FROM referrer_counts_per_day)`
   return (await server.query(sql, { database })).trim().split('\t').map(Number)
@@ -35,7 +36,7 @@ async function counts(server: TestClickHouse, database: string): Promise<number[
 
 /** What \`counts\` gives when all is there once. */
 function everywhere(events: number): number[] {
-  return Array.from({ length: 9 }, () => events)
+  return Array.from({ length: 10 }, () => events)
 }
 
 test('a body sent again with its token is stored and counted once; another token is another body', async () => {
@@ -67,6 +68,7 @@ test.each([
   'events_per_minute',
   'events_per_hour',
   'events_per_day',
+  'activity_per_day',
   'session_states',
   'pages_per_day',
   'referrers_per_day',
@@ -96,10 +98,31 @@ test('users and sessions are counted distinct, and empty ones not at all', async
     JSON.stringify({ type: 'click', occurred_at: '2026-11-20 10:00:00', received_at: '2026-11-20 10:00:01', ...ids }),
   )
   await server.query(`INSERT INTO events FORMAT JSONEachRow ${rows.join('\n')}`, { database })
-  for (const unit of ['minute', 'hour', 'day']) {
-    const stored = await server.query(`SELECT events, users, sessions FROM event_counts_per_${unit}`, { database })
+  for (const counts of [
+    'event_counts_per_minute',
+    'event_counts_per_hour',
+    'event_counts_per_day',
+    'activity_counts_per_day',
+  ]) {
+    const stored = await server.query(`SELECT events, users, sessions FROM ${counts}`, { database })
     expect(stored.trim()).toBe('4\t2\t2')
   }
+})
+
+test('who does things of several types in several batches is one user of the day over all types', async () => {
+  const { server, database } = await start()
+  for (const [token, type] of ['click', 'search', 'click'].entries()) {
+    const row = {
+      type,
+      user_id: 'u1',
+      session_id: `s${token}`,
+      occurred_at: '2026-11-20 10:00:00',
+      received_at: '2026-11-20 10:00:01',
+    }
+    await server.query(`INSERT INTO events FORMAT JSONEachRow ${JSON.stringify(row)}`, { database })
+  }
+  const stored = await server.query('SELECT day, events, users, sessions FROM activity_counts_per_day', { database })
+  expect(stored.trim()).toBe('2026-11-20\t3\t1\t3')
 })
 
 test('kill -9 of ClickHouse in the middle of inserts over two partitions: every row once, every count once', async () => {

@@ -51,6 +51,7 @@ async function aggregates(): Promise<number[]> {
     'SELECT sum(events) FROM event_counts_per_minute',
     'SELECT sum(events) FROM event_counts_per_hour',
     'SELECT sum(events) FROM event_counts_per_day',
+    'SELECT sum(events) FROM activity_counts_per_day',
     'SELECT sum(events) FROM sessions',
     'SELECT 2 * sum(pageviews) FROM page_counts_per_day',
     'SELECT 2 * sum(pageviews) FROM referrer_counts_per_day',
@@ -69,7 +70,7 @@ test('events older than 90 days go by ClickHouse’s own TTL, younger ones and e
   await clickhouse.query('OPTIMIZE TABLE events FINAL', { database: target.database })
   await until(async () => (await number(events)) === 0)
   expect(await number("SELECT count() FROM events WHERE user_id = 'user-88'")).toBe(EVENTS)
-  const both = Array.from({ length: 7 }, () => 2 * EVENTS)
+  const both = Array.from({ length: 8 }, () => 2 * EVENTS)
   expect(await aggregates()).toEqual(both)
 
   await insert(91, 'ttl/old')

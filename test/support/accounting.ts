@@ -49,16 +49,17 @@ export async function accountFor(
 }
 
 /**
- * The aggregates of sessions, pages and referrers that do not add up to what is in `events`, with both numbers; empty when all do.
+ * The aggregates of days, sessions, pages and referrers that do not add up to what is in `events`, with both numbers; empty when all do.
  * Call it when everything is flushed.
  */
 export async function miscounted(collector: Pick<Collector, 'query'>): Promise<string[]> {
   const text = await collector.query(`
     WITH (SELECT (countIf(session_id != ''), countIf(type IN ('pageview', 'page_view')),
-      countIf(type IN ('pageview', 'page_view') AND session_id != '')) FROM events) AS stored
+      countIf(type IN ('pageview', 'page_view') AND session_id != ''), count()) FROM events) AS stored
     SELECT name, expected, found FROM
     (
       SELECT 'events in sessions' AS name, stored.1 AS expected, sum(events) AS found FROM sessions
+      UNION ALL SELECT 'events in activity_counts_per_day', stored.4, sum(events) FROM activity_counts_per_day
       UNION ALL SELECT 'pageviews in sessions', stored.3, sum(pageviews) FROM sessions
       UNION ALL SELECT 'pageviews in page_counts_per_day', stored.2, sum(pageviews) FROM page_counts_per_day
       UNION ALL SELECT 'pageviews in referrer_counts_per_day', stored.2, sum(pageviews) FROM referrer_counts_per_day
