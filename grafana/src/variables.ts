@@ -1,6 +1,6 @@
 /** What can be chosen at the top of the dashboards. */
 import { QueryVariableBuilder, VariableRefresh, VariableSort } from '@grafana/grafana-foundation-sdk/dashboard'
-import { CLICKHOUSE, chosen, OCCURRED, WORKSPACE, type WORKSPACES } from './clickhouse.ts'
+import { CLICKHOUSE, chosen, DAYS, WORKSPACE, type WORKSPACES } from './clickhouse.ts'
 import { PROMETHEUS } from './prometheus.ts'
 import { dedent } from './text.ts'
 
@@ -61,26 +61,32 @@ export function typeVariable(where: typeof WORKSPACE | typeof WORKSPACES): Query
   return clickHouseVariable('type', 'Event type', sql).multi(true).includeAll(true).current(ALL)
 }
 
-/** Known users that did something last; any other can be typed. */
+/** Known users with the last sessions; any other can be typed. The last days are read first, and no more than is wanted. */
 export function userVariable(): QueryVariableBuilder {
   const sql = `
     SELECT user_id
-    FROM events
-    WHERE ${WORKSPACE} AND ${OCCURRED} AND user_id != ''
+    FROM
+    (
+        SELECT user_id, ended_at
+        FROM session_states
+        WHERE ${WORKSPACE} AND ${DAYS} AND user_id != ''
+        ORDER BY day DESC
+        LIMIT 10000
+    )
     GROUP BY user_id
-    ORDER BY max(occurred_at) DESC
+    ORDER BY max(ended_at) DESC
     LIMIT 100`
   return clickHouseVariable('user', 'User', sql).allowCustomValue(true)
 }
 
-/** Pages with most clicks. */
+/** Pages that were seen most; any other can be typed. */
 export function pageVariable(): QueryVariableBuilder {
   const sql = `
     SELECT path
-    FROM events
-    WHERE ${WORKSPACE} AND ${OCCURRED} AND type = 'click'
+    FROM pages_per_day
+    WHERE ${WORKSPACE} AND ${DAYS} AND path != ''
     GROUP BY path
-    ORDER BY count() DESC
+    ORDER BY sum(pageviews) DESC
     LIMIT 100`
   return clickHouseVariable('page', 'Page of the click map', sql).allowCustomValue(true)
 }

@@ -15,7 +15,7 @@ export const CLICKS: Row = {
   panels: [
     points({
       title: 'Click map of $page',
-      description: `Clicks in squares of ${SQUARE_PIXELS} pixels of the chosen page. 0 is its left and its upper edge; downwards numbers are negative.`,
+      description: `Clicks in squares of ${SQUARE_PIXELS} pixels of the chosen page. 0 is its left and its upper edge; downwards numbers are negative. It reads the properties of all clicks in the time range: many millions take seconds.`,
       unit: 'none',
       width: 14,
       height: 14,

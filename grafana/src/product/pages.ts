@@ -1,7 +1,7 @@
 /** Where visitors come from, and which pages they see. */
 
 import type { Row } from '../assemble.ts'
-import { DAYS, rows, STARTED, WORKSPACE } from '../clickhouse.ts'
+import { DAYS, rows, SESSIONS_STARTED, WORKSPACE } from '../clickhouse.ts'
 import { table } from '../panels.ts'
 
 export const PAGES: Row = {
@@ -9,15 +9,23 @@ export const PAGES: Row = {
   panels: [
     table({
       title: 'Top pages',
-      description: 'Page views, distinct users and distinct sessions of each path, by whole days (UTC).',
+      description: 'Page views and distinct users of each path, by whole days (UTC).',
       unit: 'short',
       width: 12,
       gauges: ['pageviews'],
       queries: [
         rows(`
-          SELECT path, sum(pageviews) AS pageviews, uniqMerge(users) AS users, uniqMerge(sessions) AS sessions
+          SELECT path, sum(pageviews) AS pageviews, uniqMerge(users) AS users
           FROM pages_per_day
-          WHERE ${WORKSPACE} AND ${DAYS}
+          WHERE ${WORKSPACE} AND ${DAYS} AND path IN
+          (
+              SELECT path
+              FROM pages_per_day
+              WHERE ${WORKSPACE} AND ${DAYS}
+              GROUP BY path
+              ORDER BY sum(pageviews) DESC
+              LIMIT 50
+          )
           GROUP BY path
           ORDER BY pageviews DESC
           LIMIT 50`),
@@ -37,8 +45,7 @@ export const PAGES: Row = {
               count() AS sessions,
               countIf(pageviews <= 1) / count() AS bounced,
               median(duration_seconds) AS duration
-          FROM sessions
-          WHERE ${WORKSPACE} AND ${STARTED}
+          FROM ${SESSIONS_STARTED}
           GROUP BY path
           ORDER BY sessions DESC
           LIMIT 50`),
@@ -81,8 +88,7 @@ export const PAGES: Row = {
               count() AS sessions,
               avg(pageviews) AS pages,
               countIf(pageviews <= 1) / count() AS bounced
-          FROM sessions
-          WHERE ${WORKSPACE} AND ${STARTED}
+          FROM ${SESSIONS_STARTED}
           GROUP BY source, medium, campaign
           ORDER BY sessions DESC
           LIMIT 50`),

@@ -5,8 +5,9 @@ import { numberAt, OCCURRED, rows, series, textAt, WORKSPACE } from '../clickhou
 import { stat, table, timeseries } from '../panels.ts'
 
 const TOTAL = numberAt('properties.total')
+const ORDERED = `${WORKSPACE} AND type = 'Order Completed' AND ${OCCURRED}`
 const ORDERS = `FROM events
-  WHERE ${WORKSPACE} AND type = 'Order Completed' AND ${OCCURRED}`
+  WHERE ${ORDERED}`
 
 export const REVENUE: Row = {
   title: 'What do they buy?',
@@ -43,15 +44,13 @@ export const REVENUE: Row = {
       queries: [
         rows(`
           SELECT
-              JSONExtractString(item, 'sku') AS sku,
-              any(JSONExtractString(item, 'name')) AS name,
-              sum(JSONExtractFloat(item, 'quantity')) AS pieces,
-              sum(JSONExtractFloat(item, 'quantity') * JSONExtractFloat(item, 'price')) AS revenue
-          FROM
-          (
-              SELECT arrayJoin(JSONExtractArrayRaw(toJSONString(properties), 'items')) AS item
-              ${ORDERS}
-          )
+              ${textAt('item.sku')} AS sku,
+              any(${textAt('item.name')}) AS name,
+              sum(${numberAt('item.quantity')}) AS pieces,
+              sum(${numberAt('item.quantity')} * ${numberAt('item.price')}) AS revenue
+          FROM events
+          ARRAY JOIN properties.items[] AS item
+          WHERE ${ORDERED}
           GROUP BY sku
           ORDER BY revenue DESC
           LIMIT 50`),

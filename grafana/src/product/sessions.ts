@@ -1,20 +1,18 @@
 /** Sessions: how many, how long, and what they are seen with. Events without a session_id make none. */
 
 import type { Row } from '../assemble.ts'
-import { rows, STARTED, series, WORKSPACE } from '../clickhouse.ts'
+import { rows, SESSIONS_STARTED, series } from '../clickhouse.ts'
 import { bars, stat, timeseries } from '../panels.ts'
 
 const BOUNCED = 'countIf(pageviews <= 1)'
 
 const STATS = (value: string) => `
   SELECT ${value}
-  FROM sessions
-  WHERE ${WORKSPACE} AND ${STARTED}`
+  FROM ${SESSIONS_STARTED}`
 
 const BY = (column: string) => `
   SELECT if(${column} = '', 'unknown', ${column}) AS name, count() AS sessions
-  FROM sessions
-  WHERE ${WORKSPACE} AND ${STARTED}
+  FROM ${SESSIONS_STARTED}
   GROUP BY name
   ORDER BY sessions DESC
   LIMIT 10`
@@ -71,8 +69,7 @@ export const SESSIONS: Row = {
       queries: [
         series(`
           SELECT $__timeInterval(started_at) AS time, count() AS sessions, ${BOUNCED} AS bounced
-          FROM sessions
-          WHERE ${WORKSPACE} AND ${STARTED}
+          FROM ${SESSIONS_STARTED}
           GROUP BY time
           ORDER BY time`),
       ],
@@ -89,8 +86,7 @@ export const SESSIONS: Row = {
               $__timeInterval(started_at) AS time,
               quantile(0.5)(duration_seconds) AS p50,
               quantile(0.9)(duration_seconds) AS p90
-          FROM sessions
-          WHERE ${WORKSPACE} AND ${STARTED}
+          FROM ${SESSIONS_STARTED}
           GROUP BY time
           ORDER BY time`),
       ],

@@ -1,4 +1,4 @@
-/** Active users, from the states of `events_per_day` and `events_per_hour`: distinct over any span, not sums of days. */
+/** Active users, from the states of `activity_per_day` and `events_per_hour`: distinct over any span, not sums of days. */
 
 import type { Row } from '../assemble.ts'
 import { FIRST_DAY, LAST_DAY, rows, series, WORKSPACE } from '../clickhouse.ts'
@@ -7,24 +7,33 @@ import { stat, timeseries } from '../panels.ts'
 /** The hours of the time range, the first one as a whole. */
 const HOURS = 'hour >= toStartOfHour($__fromTime) AND hour <= $__toTime'
 
-/** Each day counts for itself and for the 29 after it; a user of two days is one of the span that has both. */
+/** The days up to the last one, each for itself and for the 29 after it; a user of two days is one of the span that has both. */
+const DAYS_AND_AFTER = `
+  FROM activity_per_day
+  ARRAY JOIN range(30) AS shift
+  WHERE ${WORKSPACE} AND day >= ${FIRST_DAY} - 29 AND day <= ${LAST_DAY}
+      AND day + shift >= ${FIRST_DAY} AND day + shift <= ${LAST_DAY}`
+
 const ACTIVE = `
   SELECT
       toDateTime(day + shift, 'UTC') AS time,
       uniqMergeIf(users, shift = 0) AS daily,
       uniqMergeIf(users, shift < 7) AS weekly,
-      uniqMerge(users) AS monthly
-  FROM
-  (
-      SELECT day, uniqMergeState(users) AS users
-      FROM events_per_day
-      WHERE ${WORKSPACE} AND day >= ${FIRST_DAY} - 29 AND day <= ${LAST_DAY}
-      GROUP BY day
-  )
-  ARRAY JOIN range(30) AS shift
-  WHERE day + shift >= ${FIRST_DAY} AND day + shift <= ${LAST_DAY}
+      uniqMerge(users) AS monthly${DAYS_AND_AFTER}
   GROUP BY time
   ORDER BY time`
+
+/** Days between two that the average takes, of a long range: each is 30 states to merge. Never whole weeks, which would be one day of the week. */
+const STEP = `intDiv(${LAST_DAY} - ${FIRST_DAY}, 10) + if(intDiv(${LAST_DAY} - ${FIRST_DAY}, 10) % 7 = 0, 1, 0)`
+
+const STICKINESS = `
+  SELECT avg(daily / monthly) AS stickiness
+  FROM
+  (
+      SELECT uniqMergeIf(users, shift = 0) AS daily, uniqMerge(users) AS monthly${DAYS_AND_AFTER.replaceAll('\n', '\n    ')}
+          AND (${LAST_DAY} - (day + shift)) % (${STEP}) = 0
+      GROUP BY day + shift
+  )`
 
 const IN_RANGE = (value: string) => `
   SELECT ${value}
@@ -50,10 +59,11 @@ export const USERS: Row = {
     }),
     stat({
       title: 'Stickiness',
-      description: 'Users of an average day as a share of the users of the 30 days up to it.',
+      description:
+        'Users of an average day as a share of the users of the 30 days up to it; of a range beyond three weeks, days at equal distances stand for all.',
       unit: 'percentunit',
       width: 6,
-      queries: [rows(`SELECT avg(daily / monthly) AS stickiness FROM (${ACTIVE})`)],
+      queries: [rows(STICKINESS)],
     }),
     stat({
       title: 'Events a user',

@@ -1,4 +1,4 @@
-/** What is stored of each workspace. ClickHouse knows the bytes of parts only, which tenants share: so rows are counted. */
+/** What is stored of each workspace. ClickHouse knows the bytes of parts only, which tenants share: so events are counted. */
 
 import type { Row } from '../assemble.ts'
 import { rows, TYPES, WORKSPACES } from '../clickhouse.ts'
@@ -10,36 +10,37 @@ export const STORED: Row = {
   title: 'What is stored of them, and how did it come?',
   panels: [
     table({
-      title: 'Rows in events',
+      title: 'Events of 90 days',
       description:
-        'All rows of events, whatever the time range, and when the first and the last of them were received. They are kept for 90 days.',
+        'Events that happened within the last 90 days, whatever the time range: about what is stored of each workspace, as events are kept for 90 days after their receipt.',
       unit: 'short',
       width: 12,
-      gauges: ['rows'],
-      units: { share: 'percentunit', first: 'dateTimeAsIso', last: 'dateTimeAsIso' },
+      gauges: ['events'],
+      units: { share: 'percentunit', first: 'time:YYYY-MM-DD', last: 'time:YYYY-MM-DD' },
       queries: [
         rows(`
           SELECT
               tenant_id AS tenant,
               workspace_id AS workspace,
-              count() AS rows,
-              rows / sum(rows) OVER () AS share,
-              min(received_at) AS first,
-              max(received_at) AS last
-          FROM events
-          WHERE ${WORKSPACES}
+              sum(activity_per_day.events) AS events,
+              events / sum(events) OVER () AS share,
+              min(day) AS first,
+              max(day) AS last
+          FROM activity_per_day
+          WHERE ${WORKSPACES} AND day > toDate(now(), 'UTC') - 90
           GROUP BY tenant, workspace
-          ORDER BY rows DESC
+          ORDER BY events DESC
           LIMIT 200`),
       ],
     }),
     table({
       title: 'Protocols',
       description:
-        'Events by the interface that they came through, by the time of their receipt, and after which time 95 % of them had come: clients may keep events and send them late.',
+        'Events of the last 24 hours by the interface that they came through, by the time of their receipt, and after which time 95 % of them had come: clients may keep events and send them late. It reads all events, so it has a range of its own.',
       unit: 'short',
       units: { delay: 's' },
       width: 12,
+      timeFrom: '24h',
       gauges: ['events'],
       queries: [
         rows(`

@@ -49,7 +49,7 @@ export const VOLUME: Row = {
     }),
     table({
       title: 'Workspaces',
-      description: 'Events, distinct users and sessions, and how many types, by whole days (UTC).',
+      description: 'Events of all types, distinct users and sessions, by whole days (UTC).',
       unit: 'short',
       width: 12,
       gauges: ['events'],
@@ -61,10 +61,9 @@ export const VOLUME: Row = {
               workspace_id AS workspace,
               sum(events) AS events,
               uniqMerge(users) AS users,
-              uniqMerge(sessions) AS sessions,
-              uniqExact(type) AS types
-          FROM events_per_day
-          WHERE ${WORKSPACES} AND ${TYPES} AND ${DAYS}
+              uniqMerge(sessions) AS sessions
+          FROM activity_per_day
+          WHERE ${WORKSPACES} AND ${DAYS}
           GROUP BY tenant, workspace
           ORDER BY events DESC
           LIMIT 200`),
