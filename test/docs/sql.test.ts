@@ -330,8 +330,14 @@ describe('the page', () => {
 
   test('names the workspace in every query of the tables', () => {
     for (const { name, sql } of recipes.filter((it) => !it.sql.includes('FROM system.'))) {
-      const reads = [...sql.matchAll(/^ *FROM (events|users|sessions|\w+_per_\w+)$/gm)].length
-      const filters = [...sql.matchAll(/tenant_id = 'demo' AND workspace_id = 'shop'/g)].length
+      const reads = [
+        ...sql.matchAll(
+          /^ *FROM (events|users|user_traits|sessions|session_states|sessions_between\(.*|\w+_per_\w+)$/gm,
+        ),
+      ].length
+      const filters = [
+        ...sql.matchAll(/tenant_id = 'demo' AND workspace_id = 'shop'|tenant = 'demo', workspace = 'shop'/g),
+      ].length
       expect([name, filters]).toEqual([name, reads])
     }
   })
