@@ -46,8 +46,9 @@ export function printReport(report: EraseReport): void {
   const rows = outcome?.removed ?? findings.rows
   const total = Object.values(rows).reduce((sum, count) => sum + count, 0)
   const people = query.users.length === 1 ? `user ${query.users[0]}` : `${query.users.length} users`
+  const devices = findings.anonymousIds === 1 ? '1 anonymous id' : `${findings.anonymousIds} anonymous ids`
   write(
-    `${outcome === undefined ? 'Found' : 'Removed'} of ${people} and ${findings.anonymousIds} anonymous ids in ${query.tenantId}/${query.workspaceId}:`,
+    `${outcome === undefined ? 'Found' : 'Removed'} of ${people} and ${devices} in ${query.tenantId}/${query.workspaceId}:`,
   )
   if (total === 0) write('  nothing')
   else printTable(Object.entries(rows).map(([table, count]) => ['', table, String(count)]))

@@ -24,7 +24,7 @@ export function printWhatToSee(seeded: Seeded): void {
   const { plan, visits, workspace, sentMs, isQueryable } = seeded
   const name = workspace === undefined ? "the key's workspace" : `${workspace.tenant}/${workspace.workspace}`
   const visitors = Math.min(plan.visitors, visits)
-  const sent = `${count(plan.events)} events, ${count(visits)} visits of about ${count(visitors)} visitors in ${plan.days} days`
+  const sent = `${count(plan.events)} events, ${count(visits)} visits of about ${count(visitors)} visitors in ${plan.days === 1 ? '1 day' : `${plan.days} days`}`
   const lines = [
     `Stored in ${name}: ${sent} (${(sentMs / 1000).toFixed(1)} s)`,
     isQueryable
