@@ -3,7 +3,8 @@
 -- Distinct users of a day, a week or a month come from one state a day instead of one for each type and day. With the users of 5 million sessions,
 -- 60 days and 4 types, putting the types together first took a third of the time of a panel with active users; shops have ten types.
 --
--- The fourth step of the cascade in 0002: it reads what was just written to events_per_day, some rows an insert.
+-- The fourth step of the cascade in 0002: it reads what was just written to events_per_day, some rows an insert. Measured with 100,000 events an insert,
+-- machine busy: 10 to 13 ms of CPU an insert, 0.1 µs an event, merges among them.
 -- What was counted in events_per_day before this table was made is not in it.
 CREATE TABLE IF NOT EXISTS activity_per_day
 (
