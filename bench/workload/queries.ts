@@ -34,8 +34,11 @@ export async function dashboardQueries(clickhouse: ClickHouse, untilMs: number):
         queries.push({ name: `${name}: variable ${variable.name}, ${shown} d`, sql })
         chosen[variable.name] = await choose(clickhouse, variable, sql)
       }
-      for (const { name: panel, rawSql = '' } of queriesOf(name, 'clickhouse')) {
-        queries.push({ name: `${panel}, ${shown} d`, sql: expand(rawSql) })
+      for (const { name: title, rawSql = '', panel } of queriesOf(name, 'clickhouse')) {
+        const own = panel.timeFrom === undefined ? undefined : daysOf(panel.timeFrom)
+        if (own !== undefined && shown === DAYS) continue // the same again
+        const sql = own === undefined ? expand(rawSql) : expandSql(rawSql, contextOf(chosen, untilMs, own))
+        queries.push({ name: `${title}, ${own ?? shown} d`, sql })
       }
     }
   }
@@ -60,6 +63,13 @@ export function cookbookQueries(userId: string): Query[] {
 function contextOf(variables: Readonly<Record<string, Chosen>>, untilMs: number, days: number): QueryContext {
   const intervalMs = Math.ceil((days * DAY_MS) / POINTS / 60_000) * 60_000
   return { from: new Date(untilMs - days * DAY_MS), to: new Date(untilMs), intervalMs, variables }
+}
+
+/** Of a panel's own time range, such as `24h` or `8w`. */
+function daysOf(timeFrom: string): number {
+  const [, count, unit] = /^(\d+)([hdw])$/.exec(timeFrom) ?? []
+  if (count === undefined) throw new Error(`not a time range: ${timeFrom}`)
+  return Number(count) * (unit === 'w' ? 7 : unit === 'd' ? 1 : 1 / 24)
 }
 
 /** The large workspace; of other variables all values, or the first one. */
