@@ -130,6 +130,8 @@ test('the questions in the documentation are answered', async () => {
   const seen = '2026-11-20 08:00:00.000'
   expect(answers).toEqual([
     'direct\t2\t0\t0.5\n',
+    '1\t2\n',
+    '',
     '/\t1\n',
     `user-42\tada@example.com\tpro\t${seen}\t${seen}\n`,
     '"pro"\t1\n',
