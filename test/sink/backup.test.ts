@@ -33,7 +33,7 @@ async function counts(): Promise<string> {
   return (await command(`SELECT count(), ${sum('minute')}, ${sum('day')} FROM penstock.events FORMAT CSV`)).trim()
 }
 
-test('what was backed up comes back, with what was accepted while there were no tables', async () => {
+test('what was backed up comes back, with what was accepted while the tables were away and coming back', async () => {
   await send(30)
   await collector.flushed()
   await command(`BACKUP DATABASE penstock TO File('monday')`)
@@ -43,10 +43,12 @@ test('what was backed up comes back, with what was accepted while there were no 
   expect(existsSync(join(home.directory, 'data/backups/tuesday'))).toBe(true)
 
   await command('DROP DATABASE penstock SYNC')
-  await send(5)
-  await command(`RESTORE DATABASE penstock FROM File('tuesday')`)
-  await waitUntil('everything is there', async () => (await counts()) === '42,42,42')
+  const sending = Array.from({ length: 20 }, (_, n) => Bun.sleep(n * 15).then(() => send(1)))
+  await command(`RESTORE DATABASE penstock EXCEPT TABLES penstock.events FROM File('tuesday')`)
+  await command(`RESTORE TABLE penstock.events FROM File('tuesday') SETTINGS allow_non_empty_tables = true`)
+  await Promise.all(sending)
+  await waitUntil('everything is there', async () => (await counts()) === '57,57,57')
   await send(1)
   await collector.flushed()
-  expect(await counts()).toBe('43,43,43')
+  expect(await counts()).toBe('58,58,58')
 })
