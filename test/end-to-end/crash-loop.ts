@@ -276,14 +276,16 @@ async function countsOf(collector: Collector, what: string): Promise<Record<stri
   return Object.fromEntries(lines.map((line) => line.split('\t')).map(([type, count]) => [type, Number(count)]))
 }
 
-/** A shard went away in the middle of an insert; an insert of a collector that was killed is still on its way to a shard. */
-const CODES_OF_SHARDS = new Set(['32', '216'])
+/** A shard went away in the middle of an insert. */
+const SHARD_LOST = '32'
+/** The insert of a collector that was killed has not ended in a ClickHouse that lives on. */
+const QUERY_IS_RUNNING = '216'
 
-/** What the flusher says when ClickHouse is not there: a code of the connection, not one of ClickHouse's own errors. */
+/** What the flusher says when ClickHouse is not there: a code of the connection, or one of ClickHouse's own that a kill explains. */
 function isOutage(line: LogLine, hasShards: boolean): boolean {
   if (line.msg !== 'an insert failed') return false
   const code = String(line.code)
-  return /^[A-Za-z_]+$/.test(code) || (hasShards && CODES_OF_SHARDS.has(code))
+  return /^[A-Za-z_]+$/.test(code) || code === QUERY_IS_RUNNING || (hasShards && code === SHARD_LOST)
 }
 
 /** What a kill leaves to be told: ClickHouse is started again, a segment file that had not even a header is moved away. */
