@@ -12,6 +12,7 @@ import type { Pipeline } from './pipeline.ts'
 import { isProblem, reasonOf } from './problem.ts'
 import { isRedisFailure, type Redis } from './redis.ts'
 import { type Rejection, reject } from './rejection.ts'
+import { singleFlight } from './single-flight.ts'
 import type { Sink } from './sink/sink.ts'
 import { withTimeout } from './timeout.ts'
 
@@ -48,7 +49,6 @@ export class Status implements Service {
   /** Set when the shutdown begins. */
   stopping = false
   private readonly options: StatusOptions
-  private checking: Promise<Health> | undefined
 
   constructor(options: StatusOptions) {
     this.options = options
@@ -62,12 +62,7 @@ export class Status implements Service {
   }
 
   /** Anyone may ask, without a key: however many do at one time, every dependency is asked once. */
-  health(): Promise<Health> {
-    this.checking ??= this.check().finally(() => {
-      this.checking = undefined
-    })
-    return this.checking
-  }
+  readonly health = singleFlight(() => this.check())
 
   private async check(): Promise<Health> {
     const { redis: configured } = this.options

@@ -3,6 +3,7 @@
  * that comes later is there for the next one.
  */
 import type { DependencyHealth } from '../http/service.ts'
+import { singleFlight } from '../single-flight.ts'
 import { withTimeout } from '../timeout.ts'
 
 export type Dependencies = Readonly<Record<string, DependencyHealth>>
@@ -12,28 +13,19 @@ const WAIT_MS = 300
 
 /** See the head of this file. */
 export class DependencyWatch {
-  readonly #check: () => Promise<Dependencies>
+  readonly #refresh: () => Promise<void>
   #known: Dependencies = {}
-  #checking: Promise<void> | undefined
 
   /** @param check must end by itself */
   constructor(check: () => Promise<Dependencies>) {
-    this.#check = check
+    this.#refresh = singleFlight(async () => {
+      this.#known = await check()
+    })
   }
 
   /** The latest answers, at most those of the time before; nothing when there was none yet. Never rejects. */
   async read(): Promise<Dependencies> {
-    this.#checking ??= this.#check()
-      .then(
-        (found) => {
-          this.#known = found
-        },
-        () => undefined,
-      )
-      .finally(() => {
-        this.#checking = undefined
-      })
-    await withTimeout(this.#checking, WAIT_MS).catch(() => undefined)
+    await withTimeout(this.#refresh(), WAIT_MS).catch(() => undefined)
     return this.#known
   }
 }

@@ -7,23 +7,22 @@ import { ERROR_TYPE, type MetricName } from './catalogue.ts'
 import { Flush, FlushTables } from './flush-tables.ts'
 import { COMMIT_EVENTS, COMMIT_SECONDS, Histogram, REQUEST_SECONDS } from './histogram.ts'
 import type { Reading } from './readings.ts'
-import type {
-  CommitTelemetry,
-  FlushedSegment,
-  FlushTelemetry,
-  Identity,
-  MessageTelemetry,
-  RequestTelemetry,
-  RouteTelemetry,
-  Telemetry,
-  Trace,
+import {
+  type CommitTelemetry,
+  type FlushedSegment,
+  type FlushTelemetry,
+  type Identity,
+  type MessageTelemetry,
+  NOOP_MESSAGE,
+  type RequestTelemetry,
+  type RouteTelemetry,
+  type Telemetry,
+  type Trace,
 } from './telemetry.ts'
 import type { OpenSpan, Tracing } from './tracing.ts'
 
 /** From here on an answer is the server's fault. */
 const SERVER_ERROR = 500
-
-const UNTRACED_MESSAGE: MessageTelemetry = { trace: undefined, end: () => undefined }
 
 /** See the head of this file. */
 export class LiveTelemetry implements Telemetry {
@@ -45,7 +44,7 @@ export class LiveTelemetry implements Telemetry {
 
   beginMessage(): MessageTelemetry {
     const span = this.tracing?.message({ 'network.protocol.name': 'websocket' })
-    if (span === undefined) return UNTRACED_MESSAGE
+    if (span === undefined) return NOOP_MESSAGE
     return {
       trace: span.trace,
       end: (whose, refusal) => {

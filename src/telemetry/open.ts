@@ -6,6 +6,7 @@ import type { Resource } from '@opentelemetry/resources'
 import { version } from '../../package.json'
 import type { Config } from '../config.ts'
 import type { Otel } from '../otel-variables.ts'
+import { singleFlight } from '../single-flight.ts'
 import { withTimeout } from '../timeout.ts'
 import { DependencyWatch } from './dependency-watch.ts'
 import { EventCounts } from './event-counts.ts'
@@ -57,7 +58,6 @@ class Live implements OpenTelemetry {
   #dependencies = new DependencyWatch(() => Promise.resolve({}))
   #otlp: Otlp | undefined
   #scraper: Promise<() => Promise<string>> | undefined
-  #scraping: Promise<string> | undefined
 
   constructor(counts: EventCounts) {
     this.counts = counts
@@ -74,12 +74,7 @@ class Live implements OpenTelemetry {
     this.#dependencies = new DependencyWatch(sources.dependencies)
   }
 
-  scrape(): Promise<string> {
-    this.#scraping ??= this.#scrape().finally(() => {
-      this.#scraping = undefined
-    })
-    return this.#scraping
-  }
+  readonly scrape = singleFlight(() => this.#scrape())
 
   async stop(deadlineMs: number): Promise<boolean> {
     if (this.#otlp === undefined) return true

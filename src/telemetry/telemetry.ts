@@ -94,7 +94,8 @@ export interface Telemetry {
 }
 
 const NOOP_REQUEST: RequestTelemetry = { trace: undefined, end: () => undefined }
-const NOOP_MESSAGE: MessageTelemetry = { trace: undefined, end: () => undefined }
+/** Of a message that is not traced. */
+export const NOOP_MESSAGE: MessageTelemetry = { trace: undefined, end: () => undefined }
 const NOOP_ROUTE: RouteTelemetry = { begin: () => NOOP_REQUEST }
 const NOOP_COMMIT: CommitTelemetry = { trace: undefined, end: () => undefined }
 const NOOP_INSERT: InsertTelemetry = { traceparent: undefined, end: () => undefined }

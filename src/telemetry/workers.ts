@@ -7,6 +7,7 @@
  * One that does not answer in time is left out, and `penstock_worker_up` says so.
  */
 
+import { singleFlight } from '../single-flight.ts'
 import { METRICS } from './catalogue.ts'
 
 /** What goes over the IPC channel of a worker. `number` says which question an answer is to. */
@@ -54,7 +55,6 @@ export class WorkerMetrics {
   readonly #worker: number
   readonly #scrape: () => Promise<string>
   readonly #questions = new Questions<readonly (string | null)[]>()
-  #gathering: Promise<string> | undefined
 
   constructor(worker: number, scrape: () => Promise<string>) {
     this.#worker = worker
@@ -63,12 +63,7 @@ export class WorkerMetrics {
   }
 
   /** Of all workers; of this one alone when the supervisor does not answer. However many ask at one time, they are gathered once. */
-  gather(): Promise<string> {
-    this.#gathering ??= this.#gather().finally(() => {
-      this.#gathering = undefined
-    })
-    return this.#gathering
-  }
+  readonly gather = singleFlight(() => this.#gather())
 
   async #gather(): Promise<string> {
     const ask = (metricsWanted: number) => send({ metricsWanted })
