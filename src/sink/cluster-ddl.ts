@@ -75,7 +75,7 @@ const FORMS = {
 
 /** Commands of ALTER TABLE that change what a table holds inside only, and those that change the columns people see. */
 const INNER_COMMAND =
-  /^(?:(?:ADD|DROP|CLEAR|MATERIALIZE)\s+(?:INDEX|PROJECTION|STATISTICS)|MODIFY\s+(?:TTL|SETTING|ORDER\s+BY|QUERY)|RESET\s+SETTING)\b/i
+  /^(?:(?:ADD|DROP|CLEAR|MATERIALIZE)\s+(?:INDEX|PROJECTION|STATISTICS)|MODIFY\s+(?:TTL|SETTING|ORDER\s+BY)|RESET\s+SETTING)\b/i
 const COLUMN_COMMAND = /^(?:ADD|DROP|MODIFY|RENAME|COMMENT)\s+COLUMN\b/i
 
 /** The statements that one of a migration becomes, in their order. */
