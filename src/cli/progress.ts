@@ -17,6 +17,11 @@ export function showProgress(total: number, what: string): Progress {
   return { add: (count) => bar.increment(count), stop: () => bar.stop() }
 }
 
+/** A count as people read it: 200,000. */
+export function shown(count: number): string {
+  return count.toLocaleString('en-US')
+}
+
 function formatValue(value: number, _options: unknown, type: string): string {
-  return type === 'value' || type === 'total' ? value.toLocaleString('en-US') : String(value)
+  return type === 'value' || type === 'total' ? shown(value) : String(value)
 }

@@ -2,8 +2,9 @@
 import type { Config } from '../config.ts'
 import type { Provisioned } from '../control/control-database.ts'
 import type { WorkspaceName } from '../control/workspace-record.ts'
-import { clickhouseAddress } from '../seed/store.ts'
 import type { TrafficPlan } from '../seed/traffic.ts'
+import { shown } from './progress.ts'
+import { clickhouseOf } from './session.ts'
 
 /** What was done. */
 export interface Seeded {
@@ -24,7 +25,7 @@ export function printWhatToSee(seeded: Seeded): void {
   const { plan, visits, workspace, sentMs, isQueryable } = seeded
   const name = workspace === undefined ? "the key's workspace" : `${workspace.tenant}/${workspace.workspace}`
   const visitors = Math.min(plan.visitors, visits)
-  const sent = `${count(plan.events)} events, ${count(visits)} visits of about ${count(visitors)} visitors in ${plan.days === 1 ? '1 day' : `${plan.days} days`}`
+  const sent = `${shown(plan.events)} events, ${shown(visits)} visits of about ${shown(visitors)} visitors in ${plan.days === 1 ? '1 day' : `${plan.days} days`}`
   const lines = [
     `Stored in ${name}: ${sent} (${(sentMs / 1000).toFixed(1)} s)`,
     isQueryable
@@ -41,7 +42,7 @@ function queries({ config, url, made }: Seeded, { tenant, workspace }: Workspace
   const { user, password, database } = config.clickhouse
   const login = password !== '' || user !== 'default' ? ` --user ${user}` : '' // asks for the password
   const ask = (sql: string) => [
-    `  curl -sS '${clickhouseAddress(config)}/?database=${database}'${login} --data-binary "`,
+    `  curl -sS '${clickhouseOf(config).url}/?database=${database}'${login} --data-binary "`,
     ...sql.split('\n').slice(1),
     '    FORMAT PrettyCompact"',
     '',
@@ -72,8 +73,4 @@ function queries({ config, url, made }: Seeded, { tenant, workspace }: Workspace
     GROUP BY step ORDER BY step`),
     ...(made === undefined ? [] : journey),
   ]
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en-US')
 }

@@ -12,10 +12,10 @@ import { openStore, type Store } from '../seed/store.ts'
 import { type TrafficPlan, traffic } from '../seed/traffic.ts'
 import { announceToServers } from './announce.ts'
 import { httpAddress } from './banner.ts'
-import { showProgress } from './progress.ts'
+import { shown, showProgress } from './progress.ts'
 import { printProvisioned } from './provision.ts'
 import { printWhatToSee } from './seed-views.ts'
-import { CommandFailure, configOrFail, orFail, printJson, withControl } from './session.ts'
+import { CommandFailure, clickhouseOf, configOrFail, orFail, printJson, withControl } from './session.ts'
 
 /** Options as commander reads them. */
 export interface SeedOptions {
@@ -51,7 +51,7 @@ export async function seed(options: SeedOptions): Promise<void> {
   const url = (options.url ?? httpAddress(config.host, config.port)).replace(/\/+$/, '')
   await findCollector(url)
   const workspace = options.key === undefined ? DEMO : await ownerOf(config, options.key)
-  const store = openStore(config)
+  const store = openStore(clickhouseOf(config))
   try {
     const storedBefore = await storedEvents(store, workspace)
     if (!options.again) refuseMore(storedBefore, workspace, await workspaceIsNew(config, options.key))
@@ -207,8 +207,4 @@ async function openDestination(config: Config, key: string | undefined): Promise
       await announceToServers(config, made.record.id)
     },
   }
-}
-
-function shown(count: number): string {
-  return count.toLocaleString('en-US')
 }

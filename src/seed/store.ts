@@ -1,9 +1,8 @@
 /** What ClickHouse has of a workspace. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Config } from '../config.ts'
 import type { WorkspaceName } from '../control/workspace-record.ts'
 import { isProblem, type Problem, problem, reasonOf } from '../problem.ts'
-import { createClickHouse } from '../sink/clickhouse.ts'
+import { type ClickHouseOptions, createClickHouse } from '../sink/clickhouse.ts'
 
 /** The table `events`, asked. */
 export interface Store {
@@ -27,15 +26,10 @@ WHERE tenant_id = {tenant: String} AND workspace_id = {workspace: String}`
 const OLD_INSERTS =
   "SELECT count() AS inserts FROM system.processes WHERE query_kind = 'Insert' AND elapsed >= {seconds: Float64}"
 
-/** The address of ClickHouse's HTTP interface, as a collector with this configuration has it. */
-export function clickhouseAddress({ clickhouse, embedded }: Config): string {
-  return clickhouse.url ?? `http://127.0.0.1:${embedded.httpPort}`
-}
-
 /** Nothing is asked before the first use. */
-export function openStore(config: Config): Store {
-  const url = clickhouseAddress(config)
-  const { client, close } = createClickHouse({ ...config.clickhouse, url, requestTimeoutMs: ANSWER_WITHIN_MS })
+export function openStore(clickhouse: ClickHouseOptions): Store {
+  const { url } = clickhouse
+  const { client, close } = createClickHouse({ ...clickhouse, requestTimeoutMs: ANSWER_WITHIN_MS })
 
   const count: Store['count'] = async ({ tenant, workspace }) => {
     try {
