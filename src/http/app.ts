@@ -57,7 +57,7 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
       if (!isNothing) edge.logger.error({ err: error, requestId: id }, 'a request failed: this is a bug')
       // Not by way of `new URL`: with some Host headers the request's URL is none.
       const rejection = isNothing
-        ? reject('not_found', `there is nothing at ${path}`)
+        ? reject('not_found', `there is nothing at ${path}; /docs tells what there is`)
         : reject('internal', 'something went wrong here, it is not your request')
       const response = refuseNobody(edge, rejection, id)
       telemetry.route(knownMethod(request.method), UNKNOWN_ROUTE).begin().end(response.status)
