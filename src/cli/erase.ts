@@ -6,7 +6,7 @@ import { type Config, loadConfig } from '../config.ts'
 import { erase, type Findings, type Outcome } from '../erase/erase.ts'
 import type { PersonQuery } from '../erase/person.ts'
 import { type Stays, whatStays } from '../erase/stays.ts'
-import { openStore } from '../erase/store.ts'
+import { openStore, type Store } from '../erase/store.ts'
 import { isProblem, reasonOf } from '../problem.ts'
 import { DeadLetters } from '../sink/dead-letters.ts'
 import { DURATION_FORM, parseDuration } from './duration.ts'
@@ -23,6 +23,7 @@ export interface EraseCommandOptions {
   readonly paths?: string
   readonly dropDeadLetters?: boolean
   readonly collector?: readonly string[]
+  readonly shard?: readonly string[]
   readonly wait: string
   readonly dryRun?: boolean
   readonly yes?: boolean
@@ -41,19 +42,14 @@ export interface EraseReport {
 /** Resolves when everything is erased and verified, or nothing was to be; else throws CommandFailure, behind the report. */
 export async function eraseCommand(options: EraseCommandOptions): Promise<void> {
   const config = orFail(loadConfig())
-  if (config.clickhouse.cluster !== undefined)
-    throw new CommandFailure(
-      'erase does not reach the shards of a cluster (CLICKHOUSE_CLUSTER): see docs/privacy.md for what to run there',
-    )
   const query = await readQuery(options)
-  const { paths, collectors, waitMs } = readChoices(options)
+  const { paths, collectors, shardUrls, waitMs } = readChoices(options)
   const asksFirst = !options.dryRun && !options.yes
   const canAsk = process.stdin.isTTY && process.stdout.isTTY && options.usersFrom !== '-' && !options.json
   if (asksFirst && !canAsk)
     throw new CommandFailure('erase wants --yes, or a terminal to ask at; --dry-run shows what it would remove')
 
-  const store = openStore(clickhouseOf(config))
-  try {
+  const eraseFrom = async (store: Store): Promise<void> => {
     const approve = async (findings: Findings): Promise<boolean> => {
       if (options.dryRun) return false
       if (findings.texts.length > 0 && paths === undefined) throw new CommandFailure(undecided(findings))
@@ -82,10 +78,13 @@ export async function eraseCommand(options: EraseCommandOptions): Promise<void> 
     const problems = result.outcome?.problems ?? []
     if (problems.length > 0)
       throw new CommandFailure(`not complete: ${problems.map(({ message }) => message).join('; ')}`)
+  }
+  try {
+    const { cluster } = config.clickhouse
+    const store = orFail(await openStore({ ...clickhouseOf(config), ...(cluster && { cluster }) }, shardUrls))
+    await eraseFrom(store).finally(() => store.close())
   } catch (error) {
     throw error instanceof CommandFailure ? error : unavailable(error, config)
-  } finally {
-    await store.close()
   }
 }
 
@@ -113,18 +112,21 @@ async function readUsers(path: string): Promise<string[]> {
   return users
 }
 
-function readChoices({ paths, collector = [], wait }: EraseCommandOptions) {
+function readChoices({ paths, collector = [], shard = [], wait }: EraseCommandOptions) {
   if (paths !== undefined && paths !== 'remove' && paths !== 'keep')
     throw new CommandFailure(`--paths is ${JSON.stringify(paths)}, but wants remove or keep`)
   const waitMs = parseDuration(wait)
   if (waitMs === undefined) throw new CommandFailure(`--wait is ${JSON.stringify(wait)}, but wants ${DURATION_FORM}`)
-  const collectors = collector.map((address) => {
-    const url = URL.parse(address)
-    if (url === null || !/^https?:$/.test(url.protocol))
-      throw new CommandFailure(`--collector is ${JSON.stringify(address)}, but wants http://host:port`)
-    return url.href.replace(/\/$/, '')
-  })
-  return { paths, collectors, waitMs } as const
+  const collectors = collector.map((address) => readAddress('--collector', address))
+  const shardUrls = shard.map((address) => readAddress('--shard', address))
+  return { paths, collectors, shardUrls, waitMs } as const
+}
+
+function readAddress(option: string, address: string): string {
+  const url = URL.parse(address)
+  if (url === null || !/^https?:$/.test(url.protocol))
+    throw new CommandFailure(`${option} is ${JSON.stringify(address)}, but wants http://host:port`)
+  return url.href.replace(/\/$/, '')
 }
 
 function undecided({ texts }: Findings): string {

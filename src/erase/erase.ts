@@ -9,6 +9,8 @@
  *
  * After the second wait no segment that was stored before the deletion can be sent again; see `unflushed.ts`. So what is counted at the
  * end stays: only new events, and what a person decided to keep, can change it. Deleting rows triggers no view: counts stay as they are.
+ *
+ * On a cluster the steps are the same; which server does what of them is in `shards.ts` and `layout.ts`.
  */
 import { isProblem, type Problem, problem } from '../problem.ts'
 import type { DeadLetters } from '../sink/dead-letters.ts'
@@ -110,7 +112,8 @@ async function look(options: EraseOptions, person: Person, addresses: readonly s
 
 /** Rows of the person in each table. A session counts once, however many rows its states are in, and not when it is made again. */
 async function countRows(store: Store, person: Person): Promise<RowCounts> {
-  const { conditions, layout } = person
+  const { conditions } = person
+  const { layout } = store
   const counts: RowCounts = {}
   for (const table of await store.existing(PERSONAL_TABLES)) {
     const isSessions = table === 'session_states'
@@ -170,7 +173,7 @@ class Erasure {
 
   async #deleteRound(counts: RowCounts): Promise<Problem | undefined> {
     const { store } = this.#options
-    const { conditions, layout, table: marker } = this.#person
+    const { conditions, table: marker } = this.#person
     for (const table of PERSONAL_TABLES) {
       const rows = counts[table]
       if (rows === undefined) continue
@@ -178,7 +181,7 @@ class Erasure {
       if (rows > 0 || isMixed) {
         const condition = conditions.rowsOf(table)
         const isPartitioned = table === 'events'
-        const failure = await deleteRows(store, layout, { table, condition, isPartitioned, marker })
+        const failure = await deleteRows(store, { table, condition, isPartitioned, marker })
         if (failure !== undefined) return failure
       }
       if (isMixed) this.#sessionsRestored = await restoreSharedSessions(store, this.#person)
@@ -196,13 +199,13 @@ class Erasure {
       const message = `${found.length} texts in aggregates may name the person: say --paths remove or --paths keep`
       return [problem('texts_undecided', message)]
     }
-    const { conditions, layout, table: marker } = this.#person
+    const { conditions, table: marker } = this.#person
     for (const table of Object.keys(AGGREGATES).filter((name) => found.some((text) => text.table === name))) {
       const condition = conditions.namingRowsOf(table)
       const [row] = await store.rows<{ found: number }>(
-        `SELECT count() AS found FROM ${layout.table(table)} WHERE ${condition}`,
+        `SELECT count() AS found FROM ${store.layout.table(table)} WHERE ${condition}`,
       )
-      const failure = await deleteRows(store, layout, { table, condition, isPartitioned: false, marker })
+      const failure = await deleteRows(store, { table, condition, isPartitioned: false, marker })
       if (failure !== undefined) return [failure]
       this.#textsRemoved += row?.found ?? 0
     }

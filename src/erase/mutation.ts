@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Problem, problem } from '../problem.ts'
 import type { Store } from './store.ts'
-import { deletion, type Layout, quote } from './tables.ts'
+import { deletion, quote } from './tables.ts'
 
 /** Named in one statement; with more it would become too long, and most of the table is read anyway. */
 const PARTITIONS_MAX = 100
@@ -31,9 +31,9 @@ export interface Deletion {
 /** Deletes the rows. Resolves when no active part has them; throws ClickHouse's error. */
 export async function deleteRows(
   store: Store,
-  layout: Layout,
   { table, condition, isPartitioned, marker }: Deletion,
 ): Promise<Problem<'mutation_failed'> | undefined> {
+  const { layout } = store
   const found = isPartitioned
     ? await store.rows<{ id: string }>(
         `SELECT DISTINCT _partition_id AS id FROM ${layout.table(table)} WHERE ${condition} ORDER BY id`,
@@ -41,29 +41,38 @@ export async function deleteRows(
     : []
   if (isPartitioned && found.length === 0) return undefined
   const partitions = found.length > PARTITIONS_MAX ? [] : found.map(({ id }) => id)
-  await store.run(deletion(layout, table, condition, partitions), {
+  await store.everywhere(deletion(layout, table, condition, partitions), {
     mutations_sync: '0',
     allow_nondeterministic_mutations: 1, // the ids are in a table, which on replicas counts as such
   })
-  return await mutationsDone(store, layout, marker)
+  const failure = await mutationsDone(store, marker)
+  if (failure === undefined) await store.everywhere(layout.caughtUp(table)) // a replica may not know of the mutation yet
+  return failure
 }
 
 /**
  * Takes back mutations whose table of ids is gone. There are none, but after a power cut of ClickHouse's machine: it does not sync the parts
  * that a mutation writes, so it may find the old ones, and would try for ever to mutate them again, and nothing behind that.
  */
-export async function killOrphans(store: Store, layout: Layout, idsTablePrefix: string): Promise<void> {
+export async function killOrphans(store: Store, idsTablePrefix: string): Promise<void> {
+  const { home, system } = store.layout
   const idsTable = `extract(command, '${idsTablePrefix}[0-9a-f]+')`
-  const orphans = await store.rows<{ table: string; mutation_id: string }>(
-    `SELECT DISTINCT table, mutation_id FROM ${layout.system('mutations')}
-     WHERE database = ${quote(store.database)} AND NOT is_done AND ${idsTable} != ''
-     AND ${idsTable} NOT IN (SELECT name FROM system.tables WHERE database = ${quote(store.database)})`,
+  // Every server looks for the table among its own.
+  const orphans = await store.rows<{ marker: string }>(
+    `SELECT DISTINCT ${idsTable} AS marker FROM ${system('mutations')}
+     WHERE database = ${quote(home)} AND NOT is_done AND ${idsTable} != ''
+     AND ${idsTable} NOT IN (SELECT name FROM system.tables WHERE database = ${quote(home)})`,
   )
-  for (const { table, mutation_id: id } of orphans) {
-    await store.run(
-      `KILL MUTATION WHERE database = ${quote(store.database)} AND table = ${quote(table)} AND mutation_id = ${quote(id)} SYNC`,
-    )
-  }
+  for (const { marker } of orphans) await takeBack(store, marker)
+}
+
+/** By the marker, not by a number: another shard may have given that to another mutation. */
+async function takeBack({ layout, everywhere }: Store, marker: string): Promise<void> {
+  await everywhere(`KILL MUTATION${layout.onCluster} WHERE ${marked(layout.home, marker)} SYNC`)
+}
+
+function marked(home: string, marker: string): string {
+  return `database = ${quote(home)} AND position(command, ${quote(marker)}) > 0`
 }
 
 interface MutationRow {
@@ -74,23 +83,20 @@ interface MutationRow {
 }
 
 /** Waits for all mutations with the marker. One that fails for long is taken back: it would hold up every later one of its table. */
-export async function mutationsDone(
-  store: Store,
-  layout: Layout,
-  marker: string,
-): Promise<Problem<'mutation_failed'> | undefined> {
-  const which = `database = ${quote(store.database)} AND position(command, ${quote(marker)}) > 0`
+export async function mutationsDone(store: Store, marker: string): Promise<Problem<'mutation_failed'> | undefined> {
+  const { home, system } = store.layout
   let pollMs = POLL_MIN_MS
   let failingSince: number | undefined
   for (;;) {
     const waiting = await store.rows<MutationRow>(
-      `SELECT database, table, mutation_id, latest_fail_reason FROM ${layout.system('mutations')} WHERE ${which} AND NOT is_done`,
+      `SELECT database, table, mutation_id, latest_fail_reason FROM ${system('mutations')}
+       WHERE ${marked(home, marker)} AND NOT is_done`,
     )
     if (waiting.length === 0) return undefined
     const failed = waiting.find((row) => row.latest_fail_reason !== '')
     failingSince = failed === undefined ? undefined : (failingSince ?? performance.now())
     if (failed !== undefined && failingSince !== undefined && performance.now() - failingSince > FAILING_MS_MAX) {
-      await store.run(`KILL MUTATION WHERE ${which} SYNC`)
+      await takeBack(store, marker)
       const { table, mutation_id: id, latest_fail_reason: reason } = failed
       return problem(
         'mutation_failed',

@@ -23,9 +23,10 @@
  */
 import { randomBytes } from 'node:crypto'
 import { type Problem, problem } from '../problem.ts'
+import type { Layout } from './layout.ts'
 import { killOrphans, mutationsDone } from './mutation.ts'
 import type { Store } from './store.ts'
-import { Conditions, EVENT_SESSION, type IdKind, type Layout, layoutOf, quote } from './tables.ts'
+import { Conditions, EVENT_SESSION, type IdKind, PERSONAL_TABLES, quote } from './tables.ts'
 
 /** Whom to erase. */
 export interface PersonQuery {
@@ -48,16 +49,16 @@ const PREVIOUS_ID = `ifNull(properties.previousId.:String, '')`
 /** The ids of one run. */
 export class Person {
   readonly table: string
-  readonly layout: Layout
   readonly conditions: Conditions
+  readonly #layout: Layout
   readonly #store: Store
   readonly #query: PersonQuery
   readonly #leftTables: string[] = []
 
   private constructor(store: Store, query: PersonQuery) {
     this.table = `${PREFIX}${randomBytes(8).toString('hex')}`
-    this.layout = layoutOf(store.database)
-    this.conditions = new Conditions({ ...query, idsTable: this.layout.table(this.table) })
+    this.#layout = store.layout
+    this.conditions = new Conditions({ ...query, idsTable: store.layout.local(this.table) })
     this.#store = store
     this.#query = query
   }
@@ -65,21 +66,31 @@ export class Person {
   /** Makes the run's table, with the ids that are given and those of runs for the same person that broke off. */
   static async open(store: Store, query: PersonQuery): Promise<Person | Problem<'mutation_failed'>> {
     const person = new Person(store, query)
-    await killOrphans(store, person.layout, PREFIX)
-    // The comment says whose run it was: ids of another workspace are never taken over.
-    await store.run(`CREATE TABLE ${person.layout.target(person.table)}
-      (kind LowCardinality(String), scope LowCardinality(String), id String)
-      ENGINE = MergeTree ORDER BY (kind, scope, id)
-      SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
-      COMMENT ${quote(person.#comment)}`)
+    await killOrphans(store, PREFIX)
+    try {
+      return (await person.#begin()) ?? person
+    } catch (error) {
+      await person.drop().catch(() => undefined) // what broke it off says more
+      throw error
+    }
+  }
+
+  async #begin(): Promise<Problem<'mutation_failed'> | undefined> {
+    const { users, anonymousIds } = this.#query
+    await this.#make(this.table)
     const given = (kind: IdKind, ids: readonly string[]) =>
       ids.map((id) => ({ kind, scope: '', id: id.toWellFormed() }))
-    await store.insert(person.table, [
-      ...given('user', query.users),
-      ...given('given', query.anonymousIds),
-      ...given('device', query.anonymousIds),
-    ])
-    return (await person.#takeOver()) ?? person
+    await this.#insert([...given('user', users), ...given('given', anonymousIds), ...given('device', anonymousIds)])
+    return this.#takeOver()
+  }
+
+  /** The comment says whose run it was: ids of another workspace are never taken over. */
+  async #make(name: string): Promise<void> {
+    const create = `CREATE TABLE IF NOT EXISTS ${name} (kind LowCardinality(String), scope LowCardinality(String), id String)
+      ENGINE = MergeTree ORDER BY (kind, scope, id)
+      SETTINGS non_replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1
+      COMMENT ${quote(this.#comment)}`
+    await this.#store.everywhere(this.#layout.idsTable(create))
   }
 
   get #comment(): string {
@@ -89,9 +100,11 @@ export class Person {
 
   /** Finds ids that are not known yet. */
   async find(): Promise<void> {
+    for (const table of await this.#store.existing(PERSONAL_TABLES))
+      await this.#store.everywhere(this.#layout.caughtUp(table))
     const { workspace, ownEvents } = this.conditions
     const c = this.conditions
-    const events = this.layout.table('events')
+    const events = this.#layout.table('events')
     await this.#add(
       'candidate',
       `SELECT anonymous_id AS id FROM ${events} WHERE ${workspace} AND user_id IN ${c.set('user')}
@@ -119,12 +132,12 @@ export class Person {
     const [sessions] = await this.#store.existing(['session_states'])
     if (sessions === undefined) return
     const c = this.conditions
-    const states = this.layout.table(sessions)
+    const states = this.#layout.table(sessions)
     await this.#add(
       'touched',
       `SELECT session_id AS id FROM ${states} WHERE ${c.workspace} AND user_id IN ${c.cutSet('user')}
        UNION ALL
-       SELECT session_id AS id FROM ${states} WHERE ${c.workspace} AND session_id IN (
+       SELECT session_id AS id FROM ${states} WHERE ${c.workspace} AND session_id GLOBAL IN (
          SELECT session_id FROM ${states} WHERE ${c.workspace} AND anonymous_id IN ${c.cutSet('device')})
        GROUP BY session_id HAVING max(user_id) = '' AND countIf(anonymous_id NOT IN ${c.cutSet('device')} AND anonymous_id != '') = 0`,
     )
@@ -136,7 +149,7 @@ export class Person {
     const shared = `(SELECT id FROM (${this.#othersDevices()}))`
     return this.#store.rows(
       `SELECT anonymous_id, anonymous_id IN ${c.set('given')} AS is_given, countIf(user_id = '') AS events
-       FROM ${this.layout.table('events')} WHERE ${c.workspace} AND anonymous_id IN ${shared}
+       FROM ${this.#layout.table('events')} WHERE ${c.workspace} AND anonymous_id GLOBAL IN ${shared}
        GROUP BY anonymous_id ORDER BY anonymous_id`,
     )
   }
@@ -144,14 +157,14 @@ export class Person {
   /** Users that are the person before or after an `alias`, as far as its sender tells the truth. */
   async aliases(): Promise<Alias[]> {
     const c = this.conditions
-    const events = this.layout.table('events')
+    const events = this.#layout.table('events')
     const isAlias = `${c.workspace} AND type = 'alias'`
     const rows = await this.#store.rows<{ id: string; events: number }>(
       `SELECT user_id AS id, count() AS events FROM ${events}
-       WHERE ${c.workspace} AND user_id != '' AND user_id NOT IN ${c.set('user')} AND user_id IN (
+       WHERE ${c.workspace} AND user_id != '' AND user_id NOT IN ${c.set('user')} AND user_id GLOBAL IN (
          SELECT ${PREVIOUS_ID} FROM ${events} WHERE ${isAlias} AND user_id IN ${c.set('user')}
          UNION ALL SELECT user_id FROM ${events} WHERE ${isAlias} AND ${PREVIOUS_ID} IN (
-           SELECT id FROM ${this.layout.table(this.table)} WHERE kind IN ('user', 'device')))
+           SELECT id FROM ${this.#layout.local(this.table)} WHERE kind IN ('user', 'device')))
        GROUP BY id ORDER BY id`,
     )
     return rows.map(({ id, events: count }) => ({ userId: id, events: count }))
@@ -167,52 +180,59 @@ export class Person {
 
   /** Adds what was found elsewhere. */
   async note(kind: 'word' | 'text', scope: string, ids: readonly string[]): Promise<void> {
-    await this.#store.insert(
-      this.table,
-      ids.map((id) => ({ kind, scope, id })),
-    )
+    await this.#insert(ids.map((id) => ({ kind, scope, id })))
+  }
+
+  async #insert(values: readonly object[]): Promise<void> {
+    await this.#store.insert(this.table, values)
+    await this.#store.everywhere(this.#layout.spread(this.table))
   }
 
   /** Adds what a query finds, each once, without the empty id. */
   async #add(kind: IdKind, query: string): Promise<void> {
     const known = this.conditions.set(kind)
     await this.#store.run(
-      `INSERT INTO ${this.layout.table(this.table)} (kind, scope, id)
+      `INSERT INTO ${this.#layout.local(this.table)} (kind, scope, id)
        SELECT DISTINCT '${kind}', '', id FROM (${query}) WHERE id != '' AND id NOT IN ${known}`,
-      { async_insert: 0 },
     )
+    await this.#store.everywhere(this.#layout.spread(this.table))
   }
 
   /** Candidates and given ids that an event, or an alias, of another user names. */
   #othersDevices(): string {
     const c = this.conditions
-    const events = this.layout.table('events')
+    const events = this.#layout.table('events')
     const isAnother = `user_id != '' AND user_id NOT IN ${c.set('user')}`
-    const ids = `(SELECT id FROM ${this.layout.table(this.table)} WHERE kind IN ('candidate', 'given'))`
+    const ids = `(SELECT id FROM ${this.#layout.local(this.table)} WHERE kind IN ('candidate', 'given'))`
     return `SELECT anonymous_id AS id FROM ${events} WHERE ${c.workspace} AND ${isAnother} AND anonymous_id IN ${ids}
       UNION ALL
       SELECT ${PREVIOUS_ID} AS id FROM ${events} WHERE ${c.workspace} AND type = 'alias' AND ${isAnother} AND ${PREVIOUS_ID} IN ${ids}`
   }
 
-  /** What earlier runs for one of these ids have found, when they did not come to their end. */
+  /**
+   * What earlier runs for one of these ids have found, when they did not come to their end. On a cluster their tables may be at some of the
+   * shards only, or have other rows at each: they are made whole, and every shard is asked.
+   */
   async #takeOver(): Promise<Problem<'mutation_failed'> | undefined> {
     const left = await this.#store.rows<{ name: string }>(
-      `SELECT name FROM system.tables WHERE database = ${quote(this.#store.database)}
+      `SELECT DISTINCT name FROM ${this.#layout.system('tables')} WHERE database = ${quote(this.#layout.home)}
        AND startsWith(name, '${PREFIX}') AND name != '${this.table}' AND comment = ${quote(this.#comment)}`,
     )
+    const own = this.#layout.local(this.table)
     for (const { name } of left) {
-      const other = this.layout.table(name)
-      const own = this.layout.table(this.table)
+      await this.#make(name)
+      const other = this.#layout.each(`SELECT kind, scope, id FROM ${this.#layout.local(name)}`)
       const [same] = await this.#store.rows<{ ids: number }>(
         `SELECT count() AS ids FROM ${other} WHERE (kind, id) IN (SELECT kind, id FROM ${own} WHERE kind IN ('user', 'given'))`,
       )
       if ((same?.ids ?? 0) === 0) continue
-      const failure = await mutationsDone(this.#store, this.layout, name)
+      const failure = await mutationsDone(this.#store, name)
       if (failure !== undefined) return failure
       await this.#store.run(
-        `INSERT INTO ${own} SELECT kind, scope, id FROM ${other} WHERE kind IN ('candidate', 'device', 'touched', 'nameless', 'mixed')`,
-        { async_insert: 0 },
+        `INSERT INTO ${own} (kind, scope, id)
+         SELECT DISTINCT kind, scope, id FROM ${other} WHERE kind IN ('candidate', 'device', 'touched', 'nameless', 'mixed')`,
       )
+      await this.#store.everywhere(this.#layout.spread(this.table))
       this.#leftTables.push(name)
     }
     return undefined
@@ -229,7 +249,7 @@ export class Person {
   }
 
   async #dropTable(name: string): Promise<void> {
-    await this.#store.run(`DROP TABLE IF EXISTS ${this.layout.target(name)} SYNC`)
+    await this.#store.everywhere(`DROP TABLE IF EXISTS ${this.#layout.target(name)} SYNC`)
   }
 }
 
@@ -239,12 +259,14 @@ export async function checkWorkspace(
   { tenantId, workspaceId }: PersonQuery,
 ): Promise<Problem<'unknown_workspace' | 'no_tables'> | undefined> {
   const [table] = await store.existing(['events'])
-  if (table === undefined) return problem('no_tables', `database ${store.database} has no table events`)
+  if (table === undefined) return problem('no_tables', `database ${store.layout.home} has no table events`)
   const where = `tenant_id = ${quote(tenantId)} AND workspace_id = ${quote(workspaceId)}`
-  const { table: name } = layoutOf(store.database)
   for (const known of await store.existing(['events', 'events_per_day', 'user_traits'])) {
-    const rows = await store.rows(`SELECT 1 FROM ${name(known)} WHERE ${where} LIMIT 1`)
-    if (rows.length > 0) return undefined
+    // No LIMIT 1: ClickHouse cuts its connection to a shard when it has enough, and one that is an embedded ClickHouse (26.7) can die of it.
+    const [row] = await store.rows<{ there: number }>(
+      `SELECT count() AS there FROM ${store.layout.table(known)} WHERE ${where}`,
+    )
+    if ((row?.there ?? 0) > 0) return undefined
   }
   return problem('unknown_workspace', `there is nothing of workspace ${tenantId}/${workspaceId} in ClickHouse`)
 }

@@ -3,6 +3,8 @@
  * they are removed with the person's own, and made again from the events of the others, by the query of the view that made them.
  *
  * An event that arrives while this is done may be counted twice, or not at all; so it is checked, and done again where it is not right.
+ * On a cluster every shard makes the states of its own events, and all of them are stored at the one that was asked: whoever reads sessions
+ * reads those of all shards.
  * Of a session that began more than 90 days ago only the events that are left can be counted again.
  */
 
@@ -16,22 +18,22 @@ const VIEW = 'session_states_view'
 
 /** Makes the shared sessions from what is not the person's; their old states are deleted. Returns how many there are. */
 export async function restoreSharedSessions(store: Store, person: Person): Promise<number> {
-  const { conditions: c, layout } = person
+  const { conditions: c } = person
+  const { layout } = store
   const mixed = await person.ids('mixed')
   if (mixed.length === 0 || (await store.existing([STATES, VIEW])).length < 2) return 0
   const [view] = await store.rows<{ as_select: string }>(
-    `SELECT as_select FROM system.tables WHERE database = ${quote(store.database)} AND name = '${VIEW}'`,
+    `SELECT as_select FROM system.tables WHERE database = ${quote(layout.home)} AND name = '${VIEW}'`,
   )
   const columns = await store.rows<{ name: string }>(
-    `SELECT name FROM system.columns WHERE database = ${quote(store.database)} AND table = '${VIEW}' ORDER BY position`,
+    `SELECT name FROM system.columns WHERE database = ${quote(layout.home)} AND table = '${VIEW}' ORDER BY position`,
   )
   const filter = `${c.workspace} AND ${EVENT_SESSION} IN ${c.set('mixed')} AND NOT ${c.ownEvents}`
   await store.run(
-    `INSERT INTO ${layout.table(STATES)} (${columns.map(({ name }) => name).join()}) ${view?.as_select ?? ''}`,
+    `INSERT INTO ${layout.local(STATES)} (${columns.map(({ name }) => name).join()}) SELECT * FROM ${layout.each(view?.as_select ?? '')}`,
     {
-      additional_table_filters: SettingsMap.from({ [`${store.database}.events`]: quote(filter).slice(1, -1) }),
+      additional_table_filters: SettingsMap.from({ [`${layout.home}.events`]: quote(filter).slice(1, -1) }),
       insert_deduplicate: 0, // the same states may have been made by an earlier run
-      async_insert: 0,
     },
   )
   return mixed.length
@@ -39,7 +41,8 @@ export async function restoreSharedSessions(store: Store, person: Person): Promi
 
 /** Whether every shared session has as many events as there are of others. */
 export async function areSharedSessionsRight(store: Store, person: Person): Promise<boolean> {
-  const { conditions: c, layout } = person
+  const { conditions: c } = person
+  const { layout } = store
   if ((await store.existing(['sessions'])).length === 0) return true
   const [row] = await store.rows<{ wrong: number }>(
     `SELECT count() AS wrong FROM (

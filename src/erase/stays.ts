@@ -19,15 +19,16 @@ export interface Stays {
 
 /** Looks at the disks of ClickHouse and at the logs below DATA_DIR. */
 export async function whatStays(store: Store, dataDir: string): Promise<Stays> {
-  const which = `database = ${quote(store.database)} AND table IN (${PERSONAL_TABLES.map(quote).join()})`
+  const { home, system } = store.layout
+  const which = `database = ${quote(home)} AND table IN (${PERSONAL_TABLES.map(quote).join()})`
   const [outdated] = await store.rows<{ parts: number; bytes: number }>(
-    `SELECT count() AS parts, sum(bytes_on_disk) AS bytes FROM system.parts WHERE ${which} AND NOT active`,
+    `SELECT count() AS parts, sum(bytes_on_disk) AS bytes FROM ${system('parts')} WHERE ${which} AND NOT active`,
   )
   const [detached] = await store.rows<{ parts: number }>(
-    `SELECT count() AS parts FROM system.detached_parts WHERE ${which}`,
+    `SELECT count() AS parts FROM ${system('detached_parts')} WHERE ${which}`,
   )
   const [setting] = await store.rows<{ seconds: number }>(
-    `SELECT toUInt32(value) AS seconds FROM system.merge_tree_settings WHERE name = 'old_parts_lifetime'`,
+    `SELECT max(toUInt32(value)) AS seconds FROM ${system('merge_tree_settings')} WHERE name = 'old_parts_lifetime'`,
   )
   return {
     outdatedParts: outdated?.parts ?? 0,

@@ -1,9 +1,10 @@
 /**
  * The tables, and what an erasure does with each. Every table of the database is in one of the four lists: a test sees to it.
  *
- * The statements are made here alone. `layoutOf` says by which names a table is read and changed, and what a DDL statement has behind
- * its name: where tables are spread over a cluster, it is the one place that knows.
+ * The conditions and deletions are made here alone; by which names the tables are reached in them, `layout.ts` says.
  */
+import type { Layout } from './layout.ts'
+
 /** Tables whose rows are about one person: the rows go. */
 export const PERSONAL_TABLES = ['session_states', 'events', 'user_traits'] as const
 export type PersonalTable = (typeof PERSONAL_TABLES)[number]
@@ -25,22 +26,6 @@ export const INTERNAL_TABLES = ['schema_migrations', 'schema_migration_claims'] 
 
 /** The session of an event as the table of sessions has it: cut. Users and devices are cut there, too. */
 export const EVENT_SESSION = 'leftUTF8(session_id, 256)'
-
-/** By which names tables are reached. */
-export interface Layout {
-  /** For SELECT and INSERT. */
-  table(name: string): string
-  /** For ALTER, CREATE and DROP: the table, and behind it where. */
-  target(name: string): string
-  /** A table of `system`, with the rows of every server that has a part in it. */
-  system(name: string): string
-}
-
-/** One server has everything. */
-export function layoutOf(database: string): Layout {
-  const table = (name: string) => `${quoteName(database)}.${quoteName(name)}`
-  return { table, target: table, system: (name) => `system.${name}` }
-}
 
 /** Ids of a run by what they are; see `person.ts`. */
 export type IdKind = 'user' | 'given' | 'candidate' | 'device' | 'nameless' | 'touched' | 'mixed' | 'word' | 'text'
@@ -103,8 +88,4 @@ export function deletion(layout: Layout, table: string, condition: string, parti
 /** A text as a literal. */
 export function quote(text: string): string {
   return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`
-}
-
-function quoteName(name: string): string {
-  return `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``
 }

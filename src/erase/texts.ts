@@ -29,7 +29,7 @@ export async function emailAddresses(store: Store, person: Person): Promise<stri
   if (table === undefined) return []
   const rows = await store.rows<{ address: string }>(
     `SELECT DISTINCT arrayJoin(extractAll(latest.value, '${EMAIL.replaceAll('\\', '\\\\')}')) AS address
-     FROM ${person.layout.table(table)} WHERE ${person.conditions.rowsOf('user_traits')} ORDER BY address`,
+     FROM ${store.layout.table(table)} WHERE ${person.conditions.rowsOf('user_traits')} ORDER BY address`,
   )
   return rows.map(({ address }) => address)
 }
@@ -62,10 +62,10 @@ export async function findTexts(store: Store, person: Person, addresses: readonl
 
 /** Texts with one of the words in them, if only as a part of another. The words go through the run's table: no query has ids in it. */
 async function candidates(store: Store, person: Person, table: string, scope: string): Promise<string[]> {
-  const { conditions, layout } = person
+  const { conditions } = person
   const words = `(SELECT groupArray(id) FROM ${conditions.set('word', scope)})`
   const rows = await store.rows<{ text: string }>(
-    `SELECT DISTINCT toString(${AGGREGATES[table]}) AS text FROM ${layout.table(table)}
+    `SELECT DISTINCT toString(${AGGREGATES[table]}) AS text FROM ${store.layout.table(table)}
      WHERE ${conditions.workspace} AND multiSearchAnyCaseInsensitiveUTF8(text, ${words}) ORDER BY text LIMIT ${TEXTS_MAX}`,
   )
   return rows.map(({ text }) => text)

@@ -179,12 +179,17 @@ describe('wrong input is an error of one line:', () => {
     [['--user', 'x', '--paths', 'drop', '--yes'], '--paths is "drop", but wants remove or keep'],
     [['--user', 'x', '--wait', 'long', '--yes'], '--wait is "long"'],
     [['--user', 'x', '--collector', 'host:3000', '--yes'], '--collector is "host:3000"'],
+    [['--user', 'x', '--shard', 'host:8123', '--yes'], '--shard is "host:8123"'],
+    [['--user', 'x', '--shard', 'http://host:8123', '--yes'], '--shard is not wanted'],
     [['--user', 'x', '--tenant', 'nobody', '--yes'], 'there is nothing of workspace nobody/default'],
   ])('%j', async (args, part) => expectOneLineError(await erase(...args), part))
 
-  test('a cluster', async () => {
+  test('a cluster that the server does not know', async () => {
     const env = { ...home.env, CLICKHOUSE_CLUSTER: 'events' }
-    expectOneLineError(await runCli(['erase', ...DEFAULT, '--user', 'x', '--yes'], env), 'CLICKHOUSE_CLUSTER')
+    expectOneLineError(
+      await runCli(['erase', ...DEFAULT, '--user', 'x', '--yes'], env),
+      'CLICKHOUSE_CLUSTER is "events"',
+    )
   })
 
   test('no ClickHouse', async () => {

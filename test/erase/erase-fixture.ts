@@ -7,6 +7,7 @@ import { openStore } from '../../src/erase/store.ts'
 import type { Event } from '../../src/event.ts'
 import { EventBlock } from '../../src/native/event-block.ts'
 import { isProblem } from '../../src/problem.ts'
+import type { ClickHouseOptions } from '../../src/sink/clickhouse.ts'
 import { DeadLetters } from '../../src/sink/dead-letters.ts'
 import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
 import { queryClickHouse } from '../support/collector.ts'
@@ -22,14 +23,29 @@ export function blockOf(events: readonly Partial<Event>[]): Uint8Array {
   return bytes
 }
 
+/** Events numbered in `properties.n`, each in a session of its own when it names none. */
+export function numbered(events: readonly Partial<Event>[]): Partial<Event>[] {
+  return events.map((event, n) => ({
+    sessionId: crypto.randomUUID(),
+    ...event,
+    properties: { n, ...event.properties },
+  }))
+}
+
+/** A server, or a shard of a cluster. */
+export type EraseTarget = InsertTarget & Pick<ClickHouseOptions, 'cluster'>
+
 /** A workspace of a test's own in the tables of a server. */
 export class Workspace {
-  readonly target: InsertTarget
+  readonly target: EraseTarget
   readonly id: string
   readonly dataDir: string
+  /** Of a cluster without replicas. */
+  readonly shardUrls: readonly string[]
 
   /** @param dataDir where logs and dead letters are looked for; made with an empty log when it is not there */
-  constructor(target: InsertTarget, id: string, dataDir: string) {
+  constructor(target: EraseTarget, id: string, dataDir: string, shardUrls: readonly string[] = []) {
+    this.shardUrls = shardUrls
     this.target = target
     this.id = id
     this.dataDir = dataDir
@@ -46,22 +62,28 @@ export class Workspace {
     if (result.outcome === 'failed') throw new Error(result.failure.message)
   }
 
-  /** Erases without a question. Throws what the command would print. */
+  /**
+   * Erases without a question. Throws what the command would print.
+   * @param meanwhile happens when everything is found and nothing is removed yet
+   */
   async erase(
     who: Partial<PersonQuery>,
     options: Partial<EraseOptions> = {},
+    meanwhile: () => Promise<void> = async () => undefined,
   ): Promise<{ findings: Findings; outcome: Outcome }> {
-    const { findings, outcome } = await this.run(who, options, true)
+    const approve = () => meanwhile().then(() => true)
+    const { findings, outcome } = await this.run(who, options, approve)
     if (outcome === undefined) throw new Error('nothing was done')
     return { findings, outcome }
   }
 
   async find(who: Partial<PersonQuery>): Promise<Findings> {
-    return (await this.run(who, {}, false)).findings
+    return (await this.run(who, { isDryRun: true }, async () => false)).findings
   }
 
-  private async run(who: Partial<PersonQuery>, options: Partial<EraseOptions>, isApproved: boolean) {
-    const store = openStore(this.target)
+  private async run(who: Partial<PersonQuery>, options: Partial<EraseOptions>, approve: () => Promise<boolean>) {
+    const store = await openStore(this.target, this.shardUrls)
+    if (isProblem(store)) throw new Error(store.message)
     const config = { durability: 'fsync', host: '127.0.0.1', port: 1, workers: 1, flushIntervalMs: 100 } as const
     try {
       const result = await erase(
@@ -72,10 +94,10 @@ export class Workspace {
           unflushed: { config: { ...config, dataDir: this.dataDir }, collectors: [], waitMs: 60_000 },
           texts: undefined,
           dropDeadLetters: false,
-          isDryRun: !isApproved,
+          isDryRun: false,
           ...options,
         },
-        async () => isApproved,
+        approve,
       )
       if (isProblem(result)) throw new Error(result.message)
       return result
@@ -95,6 +117,25 @@ export class Workspace {
     )
     return JSON.parse(text) as number[]
   }
+}
+
+/** Sessions and users. */
+export async function statesOf(workspace: Workspace): Promise<string[]> {
+  const views = ['sessions', 'users'].map((view) =>
+    workspace.query(
+      `SELECT * EXCEPT (workspace_id) FROM ${view} WHERE workspace_id = '${workspace.id}' ORDER BY ALL FORMAT JSONEachRow`,
+    ),
+  )
+  return (await Promise.all(views)).flatMap((text) => text.trim().split('\n'))
+}
+
+/** What the aggregates say, as numbers. */
+export async function countsOf(workspace: Workspace): Promise<string[]> {
+  const views = (await workspace.query(`SHOW TABLES LIKE '%_counts_per_%'`)).trim().split('\n')
+  const counts = views.map((view) =>
+    workspace.query(`SELECT * FROM ${view} WHERE workspace_id = '${workspace.id}' ORDER BY ALL`),
+  )
+  return Promise.all(counts)
 }
 
 /** Where one of the words is in the tables of a database: every column of every table as its bytes, states included. */

@@ -9,7 +9,8 @@ import { DeadLetters } from '../../src/sink/dead-letters.ts'
 import type { InsertTarget } from '../../src/sink/insert.ts'
 import { preparedTarget } from '../sink/sink-fixture.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
-import { blockOf, findEverywhere, Workspace } from './erase-fixture.ts'
+import { blockOf, countsOf, findEverywhere, numbered, statesOf, Workspace } from './erase-fixture.ts'
+import { mulberry32, randomPeople } from './random-people.ts'
 
 setDefaultTimeout(120_000)
 
@@ -32,15 +33,6 @@ afterAll(async () => {
 function newWorkspace(): Workspace {
   workspaces += 1
   return new Workspace(target, `workspace-${workspaces}`, join(directory, String(workspaces)))
-}
-
-/** Events numbered in `properties.n`, each in a session of its own when it names none. */
-function numbered(events: readonly Partial<Event>[]): Partial<Event>[] {
-  return events.map((event, n) => ({
-    sessionId: crypto.randomUUID(),
-    ...event,
-    properties: { n, ...event.properties },
-  }))
 }
 
 describe('who the person is', () => {
@@ -286,104 +278,32 @@ describe('what is not in ClickHouse yet', () => {
 
 describe('random people on random devices', () => {
   const random = mulberry32(0xe7a5e)
-  const pick = <Value>(values: readonly Value[]): Value => values[Math.floor(random() * values.length)] as Value
 
   test.each([1, 2])(
     'of one of them nothing is left in any column of any table, of the others everything (%i)',
     async () => {
       const workspace = newWorkspace()
-      const startedAt = Date.now() - 3_600_000
-      const tag = crypto.randomUUID().slice(0, 8)
-      const users = Array.from({ length: 4 }, (_, index) => `user-${tag}-${index}`)
-      const devices = Array.from({ length: 7 }, (_, index) => `device-${tag}-${index}`)
-      const sessions = Array.from({ length: 9 }, () => crypto.randomUUID())
-      const erased = users[0] as string
-      const events = numbered(
-        Array.from({ length: 60 }, () => {
-          const userId = random() < 0.5 ? pick(users) : ''
-          const anonymousId = random() < 0.5 ? pick(devices) : ''
-          const sessionId = random() < 0.7 ? pick(sessions) : crypto.randomUUID()
-          const type = pick(['identify', 'pageview', 'page_view', 'click'])
-          const address = userId === '' ? {} : { path: `/of/${userId.length}`, title: userId }
-          return {
-            userId,
-            occurredAt: startedAt + Math.floor(random() * 3_600_000),
-            anonymousId,
-            sessionId,
-            type,
-            ...address,
-            properties: { email: `mail-${userId}-${anonymousId}@x.test` },
-          }
-        }),
-      )
+      const { events, erased, own, devices } = randomPeople(random)
       // In several batches, so that some parts hold the person alone, some others, some both.
       for (let first = 0; first < events.length; first += 12) await workspace.insert(events.slice(first, first + 12))
-      const counts = () => countsOf(workspace)
       const rest = () =>
         workspace.query(
           `SELECT * EXCEPT (received_at) FROM events WHERE workspace_id = '${workspace.id}' ORDER BY event_id FORMAT JSONEachRow`,
         )
-      const before = { counts: await counts(), rows: (await rest()).trim().split('\n') }
-      const expected = modelOf(events, erased)
+      const before = { counts: await countsOf(workspace), rows: (await rest()).trim().split('\n') }
 
       const { outcome } = await workspace.erase({ users: [erased] }, { texts: 'keep' })
       expect(outcome.problems).toEqual([])
-      const left = events.flatMap((event, n) => (expected.own.has(n) ? [] : [{ ...event, n }]))
+      const left = events.flatMap((event, n) => (own.has(n) ? [] : [{ ...event, n }]))
       expect(await workspace.numbers()).toEqual(left.map(({ n }) => n))
       const kept = new Set(left.map(({ n }) => n))
       const isKept = (line: string) => kept.has(Number(/"n":"?(\d+)/.exec(line)?.[1]))
       expect((await rest()).trim().split('\n')).toEqual(before.rows.filter(isKept))
-      expect(await counts()).toEqual(before.counts)
+      expect(await countsOf(workspace)).toEqual(before.counts)
       const untouched = newWorkspace()
       await untouched.insert(left)
       expect(await statesOf(workspace)).toEqual(await statesOf(untouched))
-      expect(await findEverywhere(target, [erased, ...expected.devices])).toEqual([])
+      expect(await findEverywhere(target, [erased, ...devices])).toEqual([])
     },
   )
-
-  /** Which events are the person's, told in another way than the program does it. */
-  function modelOf(events: readonly Partial<Event>[], user: string): { own: Set<number>; devices: string[] } {
-    const usersOf = (device: string) =>
-      new Set(events.flatMap((event) => (event.anonymousId === device && event.userId ? [event.userId] : [])))
-    const isHers = (device = '') => device !== '' && usersOf(device).size === 1 && usersOf(device).has(user)
-    const hasIds = (event: Partial<Event>) => Boolean(event.userId) || Boolean(event.anonymousId)
-    const isOwn = (event: Partial<Event>) => (event.userId ? event.userId === user : isHers(event.anonymousId))
-    const own = events.map((event) => {
-      if (hasIds(event)) return isOwn(event)
-      const beside = events.filter((other) => other.sessionId === event.sessionId && hasIds(other))
-      return beside.length > 0 && beside.every(isOwn)
-    })
-    const devices = new Set(events.flatMap(({ anonymousId }) => (isHers(anonymousId) ? [anonymousId ?? ''] : [])))
-    return { own: new Set(own.flatMap((is, n) => (is ? [n] : []))), devices: [...devices] }
-  }
 })
-
-/** Sessions and users. */
-async function statesOf(workspace: Workspace): Promise<string[]> {
-  const views = ['sessions', 'users'].map((view) =>
-    workspace.query(
-      `SELECT * EXCEPT (workspace_id) FROM ${view} WHERE workspace_id = '${workspace.id}' ORDER BY ALL FORMAT JSONEachRow`,
-    ),
-  )
-  return (await Promise.all(views)).flatMap((text) => text.trim().split('\n'))
-}
-
-/** What the aggregates say, as numbers. */
-async function countsOf(workspace: Workspace): Promise<string[]> {
-  const views = (await workspace.query(`SHOW TABLES LIKE '%_counts_per_%'`)).trim().split('\n')
-  const counts = views.map((view) =>
-    workspace.query(`SELECT * FROM ${view} WHERE workspace_id = '${workspace.id}' ORDER BY ALL`),
-  )
-  return Promise.all(counts)
-}
-
-/** A generator of numbers from 0 to 1 that starts the same in every run. */
-function mulberry32(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
-}

@@ -25,8 +25,11 @@ export interface Shards {
   stop(): Promise<void>
 }
 
-/** Starts the engines. */
-export async function startShards(count: number, clusters: Clusters): Promise<Shards> {
+/**
+ * Starts the engines.
+ * @param more for their configuration, as XML
+ */
+export async function startShards(count: number, clusters: Clusters, more = ''): Promise<Shards> {
   const directory = mkdtempSync(join(tmpdir(), 'penstock-shards-'))
   const places = Array.from({ length: count }, (_, index) => ({
     dataDir: join(directory, String(index + 1)),
@@ -37,7 +40,7 @@ export async function startShards(count: number, clusters: Clusters): Promise<Sh
     for (const { dataDir } of places) {
       const beside = join(dataDir, 'clickhouse', 'config.d') // is merged into the engine's own config.xml
       mkdirSync(beside, { recursive: true })
-      writeFileSync(join(beside, 'clusters.xml'), configuration(wanted, places))
+      writeFileSync(join(beside, 'clusters.xml'), configuration(wanted, places, more))
     }
   }
   configure(clusters)
@@ -74,9 +77,9 @@ export async function startShards(count: number, clusters: Clusters): Promise<Sh
   }
 }
 
-function configuration(clusters: Clusters, places: readonly { readonly tcpPort: number }[]): string {
+function configuration(clusters: Clusters, places: readonly { readonly tcpPort: number }[], more: string): string {
   const shard = (weight: number, index: number) =>
     `<shard><weight>${weight}</weight><replica><host>127.0.0.1</host><port>${places[index]?.tcpPort}</port></replica></shard>`
   const all = Object.entries(clusters).map(([name, weights]) => `<${name}>${weights.map(shard).join('')}</${name}>`)
-  return `<clickhouse><remote_servers>${all.join('')}</remote_servers></clickhouse>\n`
+  return `<clickhouse><remote_servers>${all.join('')}</remote_servers>${more}</clickhouse>\n`
 }
