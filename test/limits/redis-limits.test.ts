@@ -179,7 +179,7 @@ describe('one collector', () => {
     const key = newKey(60)
     await take(limits, key, 120)
     expect(await take(limits, { ...key, eventsPerMinute: 600 }, 1_000)).toMatchObject({ taken: true, limit: 600 })
-    await Bun.sleep(LEASE_MS)
+    await Bun.sleep(LEASE_MS + 50) // timers may be early by a part of a millisecond
     expect(await take(limits, key, 2)).toMatchObject({ taken: false, limit: 60 })
     expect((await take(limits, key, 2)).retryAfterSeconds).toBeLessThanOrEqual(2)
   })
