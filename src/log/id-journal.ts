@@ -8,10 +8,11 @@
  * The events do not depend on it: when a chunk cannot be written the seal goes on without it, and a start reads the ids of that segment
  * out of its blocks, as long as it is there.
  */
-import type { LogAccount } from './log-account.ts'
+
 import { errorCode, type LogFile } from './file-system.ts'
 import { ID_BYTES } from './id-buffer.ts'
 import { decodeIdChunks, encodeIdChunk, idFileName } from './id-chunk.ts'
+import type { LogAccount } from './log-account.ts'
 import type { RecoveryContext } from './recovery.ts'
 import { writeAll } from './set-aside.ts'
 
@@ -68,31 +69,36 @@ export class IdJournal {
   /**
    * Reads the files that the directory had at its opening. Their content never makes it fail, nor that one cannot be read.
    * @param take gets the keys that are young enough, the oldest first
-   * @returns the segments whose keys are kept
+   * @returns the segments whose keys are kept, of those that are there
    */
   async load(take: (keys: Uint8Array) => void): Promise<ReadonlySet<number>> {
     const { directory, logger } = this.#options.context
-    const segments = new Set<number>()
+    const { open, sealed } = directory.found
+    const present = new Set([...open, ...sealed].map(({ number }) => number))
+    const kept = new Set<number>()
     for (const { number, bytes, modifiedAt } of directory.found.ids) {
       const path = `${directory.path}/${idFileName(number)}`
       let ids = 0
       let newest = 0
       let damagedBytes = 0
-      const { content, isDurable } = await this.#read(path, bytes)
+      const segments: number[] = []
+      const content = await this.#read(path, bytes)
       for (const chunk of decodeIdChunks(content, (count) => (damagedBytes += count))) {
         newest = Math.max(newest, chunk.sealedAt)
         ids += chunk.keys.byteLength / ID_BYTES
         // Keys of another log id were made with another secret.
         if (chunk.logId !== directory.logId) continue
-        if (isDurable) segments.add(chunk.segment)
+        if (present.has(chunk.segment)) segments.push(chunk.segment)
         if (this.#age(chunk.sealedAt) <= this.#options.windowMs) take(chunk.keys)
       }
       if (damagedBytes > 0) logger.error({ path, bytes: damagedBytes }, 'damaged bytes in a file of event ids: skipped')
+      if (segments.length > 0 && (await this.#writeAgain(path, content)))
+        for (const segment of segments) kept.add(segment)
       const lastAt = performance.now() - this.#age(newest === 0 ? modifiedAt : newest)
       this.#files.push({ path, ids, bytes, startedAt: lastAt, lastAt })
     }
     await this.#prune()
-    return segments
+    return kept
   }
 
   /**
@@ -195,22 +201,38 @@ export class IdJournal {
     }
   }
 
-  async #read(path: string, bytes: number): Promise<{ readonly content: Buffer; readonly isDurable: boolean }> {
-    let content = Buffer.alloc(0)
+  async #read(path: string, bytes: number): Promise<Buffer> {
     try {
       const file = await this.#options.context.fileSystem.open(path, 'read')
       try {
         const memory = Buffer.allocUnsafeSlow(Math.min(bytes, READ_BYTES_MAX))
-        content = memory.subarray(0, await file.read(memory, 0))
-        // The process before may have ended between the write and its sync: then the disk does not have what is read here.
-        await file.sync()
-        return { content, isDurable: true }
+        return memory.subarray(0, await file.read(memory, 0))
       } finally {
         await file.close()
       }
     } catch (error) {
       this.fail('read ids', error)
-      return { content, isDurable: false }
+      return Buffer.alloc(0)
+    }
+  }
+
+  /**
+   * The process before may have ended between the write and its sync: then the disk does not have what was read here. Nor does a sync bring it
+   * there, if one has failed before: it says so once, and takes the pages for written. So the same bytes are written once more.
+   */
+  async #writeAgain(path: string, content: Uint8Array): Promise<boolean> {
+    try {
+      const file = await this.#options.context.fileSystem.open(path, 'update')
+      try {
+        writeAll(file, content, 0, content.byteLength, 0)
+        await file.sync()
+        return true
+      } finally {
+        await file.close()
+      }
+    } catch (error) {
+      this.fail('keep ids', error)
+      return false
     }
   }
 

@@ -214,9 +214,9 @@ describe('kill -9', () => {
     const home = await homeOf(2)
     for (let kill = 0; kill < 6; kill++) {
       const silent = { env: home.env, stdout: 'ignore', stderr: 'ignore' } as const
-      const { pid } = Bun.spawn([process.execPath, '--no-env-file', MAIN, 'serve'], silent)
+      const supervisor = Bun.spawn([process.execPath, '--no-env-file', MAIN, 'serve'], silent)
       await Bun.sleep(100 + kill * 150)
-      process.kill(pid, 'SIGKILL')
+      supervisor.kill('SIGKILL') // it may have ended, when workers of the one before still had the port
     }
     await waitUntil('all have ended', () => processesOf(home).length === 0, 15_000)
   })
