@@ -1,4 +1,4 @@
-/** Ports to listen on. */
+/** Whether one could listen on a port. */
 
 /**
  * Free ports are looked for here: below those that a kernel gives to outgoing connections (from 32,768 with Linux, from 49,152 with macOS), one of which
@@ -10,19 +10,18 @@ const TRIES = 100
 
 /** Listens for a moment. Gives the port, a free one for 0; throws when it cannot be had. */
 export function probePort(hostname: string, port: number): number {
-  const probe = Bun.listen({ hostname, port, socket: { data() {} } })
-  probe.stop(true)
-  return probe.port
-}
-
-/** A TCP port nobody listens on at this moment. Throws when there is none. */
-export function findFreePort(hostname: string): number {
-  for (let tried = 0; tried < TRIES; tried++) {
+  for (let tried = 0; port === 0 && tried < TRIES; tried++) {
     try {
-      return probePort(hostname, FREE_PORT_MIN + Math.floor(Math.random() * (FREE_PORT_MAX - FREE_PORT_MIN + 1)))
+      return listenOnce(hostname, FREE_PORT_MIN + Math.floor(Math.random() * (FREE_PORT_MAX - FREE_PORT_MIN + 1)))
     } catch {
       // somebody listens there: another one
     }
   }
-  return probePort(hostname, 0)
+  return listenOnce(hostname, port)
+}
+
+function listenOnce(hostname: string, port: number): number {
+  const probe = Bun.listen({ hostname, port, socket: { data() {} } })
+  probe.stop(true)
+  return probe.port
 }

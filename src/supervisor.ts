@@ -19,7 +19,7 @@ import { firstWorkspace } from './control/first-workspace.ts'
 import { openControl } from './control/open-control.ts'
 import { heapBounds } from './heap.ts'
 import { DirectoryLockedError, lockDirectory } from './log/lock.ts'
-import { findFreePort, probePort } from './port.ts'
+import { probePort } from './port.ts'
 import { reasonOf } from './problem.ts'
 import { signalled } from './signals.ts'
 import { startEmbeddedClickHouse } from './sink/embedded-clickhouse.ts'
@@ -144,7 +144,7 @@ function isTaken(logDirectory: string): boolean {
  */
 function freePort({ host, port }: Config): number {
   try {
-    return port === 0 ? findFreePort(host) : probePort(host, port)
+    return probePort(host, port)
   } catch (error) {
     throw new CommandFailure(`cannot listen on ${host}:${port} (HOST, PORT): ${reasonOf(error)}`)
   }

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { findFreePort, probePort } from '../port.ts'
+import { probePort } from '../port.ts'
 
 /** The engine listens here only: it has no password. */
 export const ENGINE_HOST = '127.0.0.1'
@@ -90,7 +90,7 @@ export function writeConfig(directory: string, instance: string): string {
 
 /** A TCP port nobody listens on at this moment. */
 export function freePort(): number {
-  return findFreePort(ENGINE_HOST)
+  return probePort(ENGINE_HOST, 0)
 }
 
 /** What is known about a start that failed. */
