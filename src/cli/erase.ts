@@ -80,8 +80,7 @@ export async function eraseCommand(options: EraseCommandOptions): Promise<void> 
       throw new CommandFailure(`not complete: ${problems.map(({ message }) => message).join('; ')}`)
   }
   try {
-    const { cluster } = config.clickhouse
-    const store = orFail(await openStore({ ...clickhouseOf(config), ...(cluster && { cluster }) }, shardUrls))
+    const store = orFail(await openStore(clickhouseOf(config), shardUrls))
     await eraseFrom(store).finally(() => store.close())
   } catch (error) {
     throw error instanceof CommandFailure ? error : unavailable(error, config)

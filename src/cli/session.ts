@@ -3,6 +3,7 @@ import type { Config } from '../config.ts'
 import { loadConfig } from '../config.ts'
 import type { ControlDatabase } from '../control/control-database.ts'
 import { isProblem, type Problem } from '../problem.ts'
+import type { ClickHouseOptions } from '../sink/clickhouse.ts'
 
 /** Ends a command with exit code 1 and one line on stderr. */
 export class CommandFailure extends Error {}
@@ -19,10 +20,11 @@ export function configOrFail(): Config {
 }
 
 /** Where ClickHouse answers: the configured server, or the embedded one of a running collector. */
-export function clickhouseOf({ clickhouse, embedded }: Config) {
-  const { url, user, password, database } = clickhouse
-  if (url !== undefined) return { url, user, password, database }
-  return { url: `http://127.0.0.1:${embedded.httpPort}`, user: 'default', password: '', database }
+export function clickhouseOf({ clickhouse, embedded }: Config): ClickHouseOptions {
+  const { url, user, password, database, cluster } = clickhouse
+  const tables = { database, ...(cluster && { cluster }) }
+  if (url !== undefined) return { url, user, password, ...tables }
+  return { url: `http://127.0.0.1:${embedded.httpPort}`, user: 'default', password: '', ...tables }
 }
 
 /** Runs the work with the control database open, and closes it. A running server may use it at the same time. */
