@@ -8,7 +8,6 @@
  * The events do not depend on it: when a chunk cannot be written the seal goes on without it, and a start reads the ids of that segment
  * out of its blocks, as long as it is there.
  */
-
 import { errorCode, type LogFile } from './file-system.ts'
 import { ID_BYTES } from './id-buffer.ts'
 import { decodeIdChunks, encodeIdChunk, idFileName } from './id-chunk.ts'

@@ -47,6 +47,7 @@ const PING_INTERVAL_MS = 20
  * of inserts: the same.
  */
 const ALLOCATOR = 'thp:always'
+
 export interface EmbeddedClickHouseOptions {
   /** Directory of Penstock's data; the engine keeps its own in `clickhouse/` below it. Made when missing. */
   readonly dataDir: string
