@@ -71,7 +71,7 @@ const BYTES = `
 const PARTS = `SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = 'events'`
 
 /**
- * Merges each day before that of `untilMs` into one part, as ClickHouse does by itself when nothing was inserted into it for an hour (migration 0010).
+ * Merges each day before that of `untilMs` into one part, as ClickHouse does by itself when nothing was inserted into it for an hour (migration 0011).
  * Here its parts are minutes old; in a deployment they would be hours and days. The parts of the last day stay as they are.
  */
 async function mergeDaysThatAreOver(clickhouse: ClickHouse, untilMs: number): Promise<void> {
