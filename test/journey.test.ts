@@ -4,13 +4,11 @@ import { parseAddress } from '../src/address.ts'
 import type { Event } from '../src/event.ts'
 import { type Journey, type JourneyQuery, readJourney } from '../src/journey.ts'
 import { cursorAt, positionOf } from '../src/journey-cursor.ts'
-import { EventBlock } from '../src/native/event-block.ts'
 import { isProblem } from '../src/problem.ts'
 import { type ClickHouse, createClickHouse } from '../src/sink/clickhouse.ts'
-import { type InsertTarget, insertNative } from '../src/sink/insert.ts'
-import { preparedTarget } from './sink/sink-fixture.ts'
+import type { InsertTarget } from '../src/sink/insert.ts'
+import { insertEvents, preparedTarget } from './sink/sink-fixture.ts'
 import { startTestClickHouse, type TestClickHouse } from './support/clickhouse.ts'
-import { makeEvent } from './support/events.ts'
 
 setDefaultTimeout(60_000)
 
@@ -36,13 +34,13 @@ const T0 = Date.UTC(2026, 10, 20, 8)
 let inserts = 0
 
 async function insert(events: readonly Partial<Event>[]): Promise<void> {
-  const block = new EventBlock()
-  for (const event of events)
-    block.append(makeEvent({ occurredAt: T0, receivedAt: event.occurredAt ?? T0, userId: 'ada', ...event }))
-  const bytes = new Uint8Array(block.byteLength)
-  block.writeTo(bytes, 0)
-  const done = await insertNative(target, { body: [bytes], bodyBytes: bytes.length, token: `journey/${inserts++}` })
-  expect(done).toEqual({ outcome: 'inserted' })
+  const ofAda = events.map((event) => ({
+    occurredAt: T0,
+    receivedAt: event.occurredAt ?? T0,
+    userId: 'ada',
+    ...event,
+  }))
+  expect(await insertEvents(target, ofAda, `journey/${inserts++}`)).toEqual({ outcome: 'inserted' })
 }
 
 async function read(changes: Partial<JourneyQuery> = {}): Promise<Journey> {

@@ -1,10 +1,8 @@
 /** How often ClickHouse merges events: seldom while a day is written, and once more when it is over. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { EventBlock } from '../../src/native/event-block.ts'
-import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
+import type { InsertTarget } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
-import { makeEvent } from '../support/events.ts'
-import { preparedTarget, until } from './sink-fixture.ts'
+import { insertEvents, preparedTarget, until } from './sink-fixture.ts'
 
 setDefaultTimeout(120_000)
 
@@ -27,17 +25,15 @@ async function query(sql: string): Promise<string> {
 
 /** One segment, of so many events received on each of these days. */
 async function insert(token: string, daysAgo: readonly number[], eventsADay: number): Promise<void> {
-  const block = new EventBlock()
-  for (const days of daysAgo)
-    for (let index = 0; index < eventsADay; index++) {
+  const events = daysAgo.flatMap((days) =>
+    Array.from({ length: eventsADay }, (_, index) => {
       const at = NOW - days * DAY_MS
       const ids = { userId: `user-${index}`, sessionId: `${days}/${index}` }
       const properties = { plan: 'pro', index }
-      block.append(makeEvent({ ...ids, path: `/${index}`, properties, occurredAt: at, receivedAt: at }))
-    }
-  const bytes = new Uint8Array(block.byteLength)
-  block.writeTo(bytes, 0)
-  expect(await insertNative(target, { body: [bytes], bodyBytes: bytes.length, token })).toEqual({ outcome: 'inserted' })
+      return { ...ids, path: `/${index}`, properties, occurredAt: at, receivedAt: at }
+    }),
+  )
+  expect(await insertEvents(target, events, token)).toEqual({ outcome: 'inserted' })
 }
 
 /** Names of the parts of events received on that day. */

@@ -3,11 +3,10 @@ import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from
 import fc from 'fast-check'
 import { enrich } from '../../src/enrich.ts'
 import type { Event } from '../../src/event.ts'
-import { EventBlock } from '../../src/native/event-block.ts'
-import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
+import type { InsertTarget } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { makeEvent } from '../support/events.ts'
-import { preparedTarget } from './sink-fixture.ts'
+import { insertEvents, preparedTarget } from './sink-fixture.ts'
 
 setDefaultTimeout(120_000)
 
@@ -44,15 +43,12 @@ let inserts = 0
 
 /** Inserts events as one segment, as the flusher does. */
 async function insert(events: readonly Partial<Event>[], token = `sessions/${inserts++}`): Promise<void> {
-  const block = new EventBlock()
-  for (const changes of events) {
+  const enriched = events.map((changes) => {
     const event = makeEvent({ sessionId: 's', occurredAt: T0, ...changes })
     enrich(event)
-    block.append(event)
-  }
-  const bytes = new Uint8Array(block.byteLength)
-  block.writeTo(bytes, 0)
-  expect(await insertNative(target, { body: [bytes], bodyBytes: bytes.length, token })).toEqual({ outcome: 'inserted' })
+    return event
+  })
+  expect(await insertEvents(target, enriched, token)).toEqual({ outcome: 'inserted' })
 }
 
 const view = (url: string, minutes: number, changes: Partial<Event> = {}): Partial<Event> => ({

@@ -7,7 +7,7 @@ import type { EncodedBlock } from '../../src/log/event-log.ts'
 import { WriteAheadLog, type WriteAheadLogOptions } from '../../src/log/write-ahead-log.ts'
 import { EventBlock } from '../../src/native/event-block.ts'
 import { Flusher, type FlusherOptions } from '../../src/sink/flusher.ts'
-import type { InsertTarget } from '../../src/sink/insert.ts'
+import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
 import { migrate } from '../../src/sink/migrations.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import type { TestClickHouse } from '../support/clickhouse.ts'
@@ -36,13 +36,28 @@ export function event(changes: Partial<Event> = {}): Event {
   return makeEvent({ occurredAt: now, receivedAt: now, userId: 'user', properties, ...changes })
 }
 
-/** The bytes of a block of so many events; their `path` is /<name>/<index>. */
-export function blockBytes(name: string, rows = 1): Uint8Array {
+/** The bytes of a block of events, complete but for what `makeEvent` adds. */
+export function blockOf(events: readonly Partial<Event>[]): Uint8Array {
   const block = new EventBlock()
-  for (let index = 0; index < rows; index++) block.append(event({ path: `/${name}/${index}` }))
+  for (const changes of events) block.append(makeEvent(changes))
   const bytes = new Uint8Array(block.byteLength)
   block.writeTo(bytes, 0)
   return bytes
+}
+
+/** The bytes of a block of so many events; their `path` is /<name>/<index>. */
+export function blockBytes(name: string, rows = 1): Uint8Array {
+  return blockOf(Array.from({ length: rows }, (_, index) => event({ path: `/${name}/${index}` })))
+}
+
+/** Inserts events as one segment, as the flusher does. */
+export function insertEvents(
+  target: InsertTarget,
+  events: readonly Partial<Event>[],
+  token: string,
+): ReturnType<typeof insertNative> {
+  const bytes = blockOf(events)
+  return insertNative(target, { body: [bytes], bodyBytes: bytes.length, token })
 }
 
 /** A block as the log takes it. */

@@ -1,10 +1,8 @@
 /** What becomes of events after 90 days: ClickHouse drops them by itself, and all that was counted of them stays. */
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { EventBlock } from '../../src/native/event-block.ts'
-import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
+import type { InsertTarget } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
-import { makeEvent } from '../support/events.ts'
-import { preparedTarget, until } from './sink-fixture.ts'
+import { insertEvents, preparedTarget, until } from './sink-fixture.ts'
 
 setDefaultTimeout(120_000)
 
@@ -27,22 +25,16 @@ async function number(sql: string): Promise<number> {
 /** One segment of events that were received so many days ago. */
 async function insert(daysAgo: number, token: string): Promise<void> {
   const receivedAt = Date.now() - daysAgo * DAY_MS
-  const block = new EventBlock()
-  for (let index = 0; index < EVENTS; index++)
-    block.append(
-      makeEvent({
-        type: index % 2 === 0 ? 'pageview' : 'identify',
-        sessionId: `${daysAgo}/${index % 5}`,
-        userId: `user-${daysAgo}`,
-        path: '/',
-        properties: { plan: 'pro' },
-        occurredAt: receivedAt,
-        receivedAt,
-      }),
-    )
-  const bytes = new Uint8Array(block.byteLength)
-  block.writeTo(bytes, 0)
-  expect(await insertNative(target, { body: [bytes], bodyBytes: bytes.length, token })).toEqual({ outcome: 'inserted' })
+  const events = Array.from({ length: EVENTS }, (_, index) => ({
+    type: index % 2 === 0 ? 'pageview' : 'identify',
+    sessionId: `${daysAgo}/${index % 5}`,
+    userId: `user-${daysAgo}`,
+    path: '/',
+    properties: { plan: 'pro' },
+    occurredAt: receivedAt,
+    receivedAt,
+  }))
+  expect(await insertEvents(target, events, token)).toEqual({ outcome: 'inserted' })
 }
 
 /** What every aggregate says of the two segments. */

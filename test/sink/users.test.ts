@@ -4,12 +4,10 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import type { Event } from '../../src/event.ts'
-import { EventBlock } from '../../src/native/event-block.ts'
 import type { JsonObject } from '../../src/native/json-column.ts'
 import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
-import { makeEvent } from '../support/events.ts'
-import { preparedTarget } from './sink-fixture.ts'
+import { blockOf, preparedTarget } from './sink-fixture.ts'
 
 setDefaultTimeout(120_000)
 
@@ -34,10 +32,7 @@ let inserts = 0
 
 /** Inserts events as one segment, as the flusher does; gives ClickHouse's code when it fails. */
 async function tryInsert(events: readonly Partial<Event>[], token: string): Promise<string> {
-  const block = new EventBlock()
-  for (const event of events) block.append(makeEvent(event))
-  const bytes = new Uint8Array(block.byteLength)
-  block.writeTo(bytes, 0)
+  const bytes = blockOf(events)
   for (;;) {
     const done = await insertNative(target, { body: [bytes], bodyBytes: bytes.length, token })
     const code = done.outcome === 'inserted' ? 'inserted' : done.failure.code
