@@ -1,0 +1,68 @@
+/** The events of one request as columns, before it is decided which of them are stored. */
+import { Bytes } from './bytes'
+import { Entry } from './dictionary'
+import { COLUMNS, CONTEXT, PROPERTIES } from './table'
+
+/**
+ * Of each column what its rows have, one behind the other: values of one size as they are, texts with their length in front, of
+ * LowCardinality the entry of the dictionary, of JSON where a row's entries end. Their paths and values stand beside.
+ */
+@unmanaged
+export class Rows {
+  count: u32 = 0
+  private columns: usize = heap.alloc(COLUMNS * 4)
+  /** One byte a row: whether the event's id is the client's. */
+  areIdsGiven: Bytes = new Bytes(64)
+  propertyPaths: Bytes = new Bytes(4096)
+  propertyValues: Bytes = new Bytes(4096)
+  contextPaths: Bytes = new Bytes(1024)
+  contextValues: Bytes = new Bytes(1024)
+
+  constructor() {
+    for (let column: u32 = 0; column < COLUMNS; column++)
+      store<usize>(this.columns + ((<usize>column) << 2), changetype<usize>(new Bytes(256)))
+  }
+
+  @inline
+  column(column: u32): Bytes {
+    return changetype<Bytes>(load<usize>(this.columns + ((<usize>column) << 2)))
+  }
+
+  /** Paths and values of a JSON column. */
+  pathsOf(column: u32): Bytes {
+    return column === PROPERTIES ? this.propertyPaths : this.contextPaths
+  }
+
+  valuesOf(column: u32): Bytes {
+    return column === PROPERTIES ? this.propertyValues : this.contextValues
+  }
+
+  putText(column: u32, text: usize, length: u32): void {
+    this.column(column).appendText(text, length)
+  }
+
+  putNoText(column: u32): void {
+    this.column(column).appendByte(0)
+  }
+
+  putInt64(column: u32, value: i64): void {
+    this.column(column).appendInt64(value)
+  }
+
+  putEntry(column: u32, entry: Entry | null): void {
+    const to = this.column(column)
+    to.ensure(4)
+    store<usize>(to.end, changetype<usize>(entry))
+    to.length += 4
+  }
+
+  clear(): void {
+    this.count = 0
+    for (let column: u32 = 0; column < COLUMNS; column++) this.column(column).clear()
+    this.areIdsGiven.clear()
+    this.propertyPaths.clear()
+    this.propertyValues.clear()
+    this.contextPaths.clear()
+    this.contextValues.clear()
+  }
+}
