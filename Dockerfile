@@ -2,6 +2,13 @@
 #   docker build -t penstock:0.1.0 .
 # How to run it: docs/deployment.md, docker-compose.yml. Every COPY and RUN is carried out by test/deployment/image.test.ts, without Docker.
 
+FROM oven/bun:1.4.4-slim AS scanner
+WORKDIR /build
+COPY package.json bun.lock ./
+RUN bun install --omit=optional --frozen-lockfile
+COPY scanner ./scanner
+RUN bun scanner/build.ts
+
 FROM oven/bun:1.4.4-slim AS build
 WORKDIR /build
 COPY package.json bun.lock ./
@@ -10,6 +17,7 @@ RUN find node_modules -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.m
 COPY package.json LICENSE ./app/
 COPY clickhouse/*.sql ./app/clickhouse/
 COPY src ./app/src
+COPY --from=scanner /build/build/scanner.wasm ./app/build/
 # Whatever the umask of the checkout was.
 RUN chmod -R a+rX app node_modules
 

@@ -64,7 +64,7 @@ export class Findings {
 }
 
 /** A client's clock may be this far ahead of ours before its time is replaced by ours. */
-const CLOCK_TOLERANCE_MS = 1000
+export const CLOCK_TOLERANCE_MS = 1000
 
 /** Names non-UUID event ids: their UUIDv5 is made in this namespace (itself a random UUID, fixed for ever). */
 const EVENT_ID_NAMESPACE = '6f0f3a52-7d7a-4b0e-9a3c-52c4a1c9f7be'
@@ -102,12 +102,17 @@ export function newEvent(facts: RequestFacts, type: string): Event {
   }
 }
 
+/** The UUIDv5 of an event id that is no UUID. */
+export function nameEventId(id: string): string {
+  return Bun.randomUUIDv5(id, EVENT_ID_NAMESPACE)
+}
+
 /** The client's id: a UUID as it is, of any other text its UUIDv5. */
 export function setEventId(event: Event, id: string): void {
   if (isUuid(id)) {
     event.eventId = id
   } else {
-    event.eventId = Bun.randomUUIDv5(id, EVENT_ID_NAMESPACE)
+    event.eventId = nameEventId(id)
     event.messageId = id
   }
 }

@@ -1,4 +1,5 @@
 /** The life of an event, from a checked key to durable on disk. Every protocol ends here. */
+import { type Batch, EventBatch } from './batch.ts'
 import type { Dedupe } from './dedupe/dedupe.ts'
 import { readDraft } from './draft.ts'
 import { enrich } from './enrich.ts'
@@ -7,7 +8,8 @@ import { type EventError, type EventWarning, Findings, type RequestFacts } from 
 import type { Limits, RateState } from './limits/limits.ts'
 import type { CommitOutcome } from './log/event-log.ts'
 import type { GroupCommit } from './log/group-commit.ts'
-import { type Rejection, reject } from './rejection.ts'
+import { isRejection, type Rejection, reject } from './rejection.ts'
+import type { ScannedRows } from './scan/scanned-rows.ts'
 import { EventCounts } from './telemetry/event-counts.ts'
 
 /** Makes the canonical event of a client's value; undefined when it is refused, `findings` says why. */
@@ -34,7 +36,7 @@ export interface Summary {
 }
 
 export interface Receipt extends Summary {
-  /** The events that are durable, in the order of the request. */
+  /** The events that are durable, in the order of the request; not those that were scanned. */
   readonly events: readonly Event[]
 }
 
@@ -63,25 +65,46 @@ export class Pipeline {
   /** Resolves when the good ones among the events are durable. */
   async accept(facts: RequestFacts, drafts: Drafts): Promise<Receipt | Rejection> {
     const { length } = drafts.values
-    const asked = this.limits.take(facts.key, length)
+    const asked = this.limit(facts, length)
     const rate = asked instanceof Promise ? await asked : asked
-    if (rate?.taken === false) {
-      const message = `the key may send ${rate.limit} events a minute`
-      return this.counts.decided(facts, length, reject('rate_limited', message, { rate }))
-    }
+    if (isRejection(rate)) return this.counts.decided(facts, length, rate)
     const { events, findings } = read(facts, drafts)
     for (const event of events) enrich(event)
-    const outcome = await this.store(facts, events)
-    if (outcome !== 'durable')
-      return this.counts.decided(facts, length, reject('overloaded', OUTCOME_MESSAGES[outcome], { rate }))
+    const refused = await this.store(facts, new EventBatch(events), rate)
+    if (refused !== undefined) return this.counts.decided(facts, length, refused)
     const { errors, warnings } = findings
     const receipt = { accepted: events.length, rejected: errors.length, errors, warnings, events, rate }
     return this.counts.decided(facts, length, receipt)
   }
 
-  /** Makes every event durable that is not already; one that another request is committing is waited for. */
-  private async store(facts: RequestFacts, events: readonly Event[]): Promise<CommitOutcome | 'undecided'> {
-    let waiting = events
+  /** The same for events that were scanned: all of them are good, and enriched. */
+  async acceptScanned(facts: RequestFacts, rows: ScannedRows): Promise<Receipt | Rejection> {
+    const { length } = rows
+    try {
+      const asked = this.limit(facts, length)
+      const rate = asked instanceof Promise ? await asked : asked
+      if (isRejection(rate)) return this.counts.decided(facts, length, rate)
+      const refused = await this.store(facts, rows, rate)
+      if (refused !== undefined) return this.counts.decided(facts, length, refused)
+      const receipt = { accepted: length, rejected: 0, errors: [], warnings: [], events: [], rate }
+      return this.counts.decided(facts, length, receipt)
+    } finally {
+      rows.release()
+    }
+  }
+
+  /** Takes so many events from what the key may send; gives where it stands then. */
+  private limit(
+    facts: RequestFacts,
+    events: number,
+  ): RateState | undefined | Rejection | Promise<RateState | undefined | Rejection> {
+    const asked = this.limits.take(facts.key, events)
+    return asked instanceof Promise ? asked.then(orLimited) : orLimited(asked)
+  }
+
+  /** Makes every event durable that is not already; one that another request is committing is waited for. Gives why it cannot. */
+  private async store(facts: RequestFacts, batch: Batch, rate: RateState | undefined): Promise<Rejection | undefined> {
+    let waiting = batch
     while (waiting.length > 0) {
       const asked = this.dedupe.reserve(waiting)
       const reservation = asked instanceof Promise ? await asked : asked
@@ -93,14 +116,14 @@ export class Pipeline {
         const told = reservation.settle(outcome === 'durable') // also when it threw: nobody is to wait for ever
         if (told !== undefined) await told
       }
-      if (outcome !== 'durable') return outcome
+      if (outcome !== 'durable') return reject('overloaded', OUTCOME_MESSAGES[outcome], { rate })
       this.counts.of(facts.protocol).duplicates += duplicates
-      if (reservation.undecided > 0) return 'undecided'
+      if (reservation.undecided > 0) return reject('overloaded', UNDECIDED_MESSAGE, { rate })
       if (pending.length === 0) break
       await Promise.all(pending.map((copy) => copy.settled))
-      waiting = pending.map((copy) => copy.event)
+      waiting = waiting.pick(pending.map((copy) => copy.index))
     }
-    return 'durable'
+    return undefined
   }
 }
 
@@ -109,8 +132,13 @@ const OUTCOME_MESSAGES = {
   disk_full: 'the disk is full',
   io_error: 'the disk failed',
   closed: 'the collector is shutting down',
-  undecided: 'another collector has begun to store copies of these events and not finished',
 } as const
+const UNDECIDED_MESSAGE = 'another collector has begun to store copies of these events and not finished'
+
+function orLimited(rate: RateState | undefined): RateState | undefined | Rejection {
+  if (rate?.taken !== false) return rate
+  return reject('rate_limited', `the key may send ${rate.limit} events a minute`, { rate })
+}
 
 function read(facts: RequestFacts, drafts: Drafts): { events: Event[]; findings: Findings } {
   const found = readAll(facts, drafts.values, drafts.read)

@@ -28,6 +28,8 @@ import { WriteAheadLog } from './log/write-ahead-log.ts'
 import { Pipeline } from './pipeline.ts'
 import { reasonOf } from './problem.ts'
 import { openRedis } from './redis.ts'
+import { ScannerModule } from './scan/module.ts'
+import { Scanner } from './scan/scanner.ts'
 import { SUPERVISOR_GONE, signalled, signalledBySupervisor } from './signals.ts'
 import { startSink } from './sink/sink.ts'
 import { Status } from './status.ts'
@@ -77,8 +79,10 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const directory = logDirectory(config.dataDir, worker ?? 0)
   const log = await openLog(config, directory, logger)
   const telemetry = await openTelemetry(config, logger)
+  const scanner = Scanner.open(logger, ScannerModule.load())
   const groupCommit = new GroupCommit({
     log,
+    scanner,
     blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4),
     telemetry: telemetry.telemetry,
   })
@@ -93,6 +97,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const sink = startSink({ config, log, logDirectory: kept, logger, telemetry: telemetry.telemetry })
   const edge: Edge = {
     pipeline,
+    scanner,
     keys,
     replays,
     inFlight,

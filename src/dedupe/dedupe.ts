@@ -1,10 +1,10 @@
 /** Deduplication by event id: which of the events of a request are new, and which were stored before. */
-import type { Event } from '../event.ts'
+import type { Batch } from '../batch.ts'
 
 /** What is to be done with the events of one request. */
 export interface Reservation {
   /** To be appended: first copies, and events without an id of the client's. */
-  readonly fresh: readonly Event[]
+  readonly fresh: Batch
   /** Keys of the fresh events that have ids, for the log: three words each, 32 bits with a sign. */
   readonly ids: readonly number[]
   /** Copies of events that are durable. */
@@ -22,7 +22,8 @@ export interface Reservation {
 
 /** See `Reservation.pending`. */
 export interface PendingCopy {
-  readonly event: Event
+  /** Its position in the batch that was to be reserved. */
+  readonly index: number
   /** Resolves when the other request's commit is settled. */
   readonly settled: Promise<void>
 }
@@ -57,7 +58,7 @@ export interface SharedDedupeStats {
 /** Decides which events are new. */
 export interface Dedupe {
   /** Decides for every event with an id of the client's whether it is new. Synchronous when no other process is asked. */
-  reserve(events: readonly Event[]): Reservation | Promise<Reservation>
+  reserve(batch: Batch): Reservation | Promise<Reservation>
   stats(): DedupeStats
   close(): Promise<void>
 }
@@ -66,8 +67,8 @@ const NO_IDS: readonly number[] = []
 
 /** Every event is new. */
 export const NO_DEDUPE: Dedupe = {
-  reserve: (events) => ({
-    fresh: events,
+  reserve: (batch) => ({
+    fresh: batch,
     ids: NO_IDS,
     duplicates: 0,
     pending: [],

@@ -4,9 +4,9 @@
  * ids are seen. When the commit failed, they are taken out again.
  */
 import assert from 'node:assert/strict'
-import type { Event } from '../event.ts'
+import type { Batch } from '../batch.ts'
 import type { Dedupe, DedupeStats, PendingCopy, Reservation } from './dedupe.ts'
-import { type IdKeys, KEY_BYTES, KEY_WORDS } from './id-keys.ts'
+import { type IdKeys, KEY_BYTES, KEY_WORDS, type WorkspaceKeys } from './id-keys.ts'
 import { IdTable, type IdTableOptions } from './id-table.ts'
 import { RunningMarks } from './running-marks.ts'
 
@@ -42,48 +42,50 @@ export class MemoryDedupe implements Dedupe {
     this.table = new IdTable(options, this.now())
   }
 
-  reserve(events: readonly Event[]): MemoryReservation {
+  reserve(batch: Batch): MemoryReservation {
     const { table, running } = this
-    const words = this.keysOf(events)
+    const words = this.keysOf(batch)
     const mark = running.next()
     const ids: number[] = []
     const pending: PendingCopy[] = []
     let duplicates = 0
-    let fresh: Event[] | undefined
+    let fresh: number[] | undefined
     let at = 0
-    for (let index = 0; index < events.length; index++) {
-      const event = events[index] as Event
-      if (event.eventId !== undefined) {
+    for (let index = 0; index < batch.length; index++) {
+      if (batch.hasId(index)) {
         const first = words[at++] as number
         const second = words[at++] as number
         const third = words[at++] as number
         const found = table.add(first, second, third, mark)
         if (found !== 0) {
-          fresh ??= events.slice(0, index)
+          fresh ??= Array.from({ length: index }, (_, before) => before)
           const other = running.get(found) // not this request itself: its second copy of an event is a duplicate
           if (other === undefined) duplicates++
-          else pending.push({ event, settled: other.settled })
+          else pending.push({ index, settled: other.settled })
           continue
         }
         ids.push(first, second, third)
       }
-      fresh?.push(event)
+      fresh?.push(index)
     }
     this.duplicates += duplicates
-    const reservation = new MemoryReservation(this, mark, fresh ?? events, ids, duplicates, pending)
+    const freshBatch = fresh === undefined ? batch : batch.pick(fresh)
+    const reservation = new MemoryReservation(this, mark, freshBatch, ids, duplicates, pending)
     if (ids.length > 0) running.set(mark, reservation)
     return reservation
   }
 
   /** The keys of those events that have ids; the table is ready for them. */
-  private keysOf(events: readonly Event[]): Int32Array {
-    const needed = KEY_WORDS * events.length
+  private keysOf(batch: Batch): Int32Array {
+    const needed = KEY_WORDS * batch.length
     if (this.words.length < needed) this.words = new Int32Array(needed)
     const { words } = this
+    let keys: WorkspaceKeys | undefined
     let length = 0
-    for (const { eventId, tenantId, workspaceId } of events) {
-      if (eventId === undefined) continue
-      const key = this.keys.of(tenantId, workspaceId).ofText(eventId)
+    for (let index = 0; index < batch.length; index++) {
+      if (!batch.hasId(index)) continue
+      keys ??= this.keys.of(batch.tenantId, batch.workspaceId)
+      const key = batch.keyOf(index, keys)
       words[length++] = key.first
       words[length++] = key.second
       words[length++] = key.third
@@ -140,7 +142,7 @@ export class MemoryDedupe implements Dedupe {
 
 /** The ids of one request on their way to the log. */
 export class MemoryReservation implements Reservation {
-  fresh: readonly Event[]
+  fresh: Batch
   ids: readonly number[]
   duplicates: number
   readonly undecided = 0
@@ -153,7 +155,7 @@ export class MemoryReservation implements Reservation {
   constructor(
     owner: MemoryDedupe,
     mark: number,
-    fresh: readonly Event[],
+    fresh: Batch,
     ids: readonly number[],
     duplicates: number,
     pending: readonly PendingCopy[],
@@ -176,16 +178,21 @@ export class MemoryReservation implements Reservation {
   narrow(verdicts: readonly Verdict[]): void {
     const kept: number[] = []
     const forgotten: number[] = []
+    const fresh: number[] = []
     let position = 0
     let seen = 0
-    this.fresh = this.fresh.filter((event) => {
-      if (event.eventId === undefined) return true
+    for (let index = 0; index < this.fresh.length; index++) {
+      if (!this.fresh.hasId(index)) {
+        fresh.push(index)
+        continue
+      }
       const at = KEY_WORDS * position
       const verdict = verdicts[position++]
       if (verdict === 'seen') seen++
       else (verdict === 'fresh' ? kept : forgotten).push(...this.ids.slice(at, at + KEY_WORDS))
-      return verdict === 'fresh'
-    })
+      if (verdict === 'fresh') fresh.push(index)
+    }
+    this.fresh = this.fresh.pick(fresh)
     this.ids = kept
     this.duplicates += seen
     this.owner.countDuplicates(seen)

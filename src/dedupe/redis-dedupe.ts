@@ -8,7 +8,7 @@
  * After a start, claims that this collector had not settled are: the ids that are in its log are durable, the others free again.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Event } from '../event.ts'
+import type { Batch } from '../batch.ts'
 import { isRedisFailure, type Redis } from '../redis.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { Dedupe, DedupeStats, PendingCopy, Reservation } from './dedupe.ts'
@@ -55,8 +55,8 @@ export class RedisDedupe implements Dedupe {
     this.tellLater()
   }
 
-  reserve(events: readonly Event[]): Reservation | Promise<Reservation> {
-    const reservation = this.options.memory.reserve(events)
+  reserve(batch: Batch): Reservation | Promise<Reservation> {
+    const reservation = this.options.memory.reserve(batch)
     return reservation.ids.length === 0 ? reservation : this.share(reservation)
   }
 
@@ -74,7 +74,7 @@ export class RedisDedupe implements Dedupe {
   }
 
   private async share(reservation: MemoryReservation): Promise<Reservation> {
-    const ids = sharedIds(reservation.fresh.filter((event) => event.eventId !== undefined))
+    const ids = sharedIds(reservation.fresh)
     const fields: string[] = []
     const verdicts = await this.claim(ids, fields)
     const claimed: string[] = []
@@ -215,7 +215,7 @@ class SharedReservation implements Reservation {
     this.tell = tell
   }
 
-  get fresh(): readonly Event[] {
+  get fresh(): Batch {
     return this.own.fresh
   }
 

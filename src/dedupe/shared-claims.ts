@@ -10,7 +10,7 @@
  * its own old claims over: what runs in this process is in its memory, and that was asked before.
  */
 import assert from 'node:assert/strict'
-import type { Event } from '../event.ts'
+import type { Batch } from '../batch.ts'
 import { isRedisFailure, type Redis, type RedisFailure, type RedisScript } from '../redis.ts'
 
 /** After so long a claim ends by itself: its collector died and did not come back, or cannot reach Redis. No commit takes so long. */
@@ -159,14 +159,10 @@ function workspaceOf({ tenantId, workspaceId }: SharedIds): string {
   return `${tenantId}:${workspaceId}:`
 }
 
-/** The ids of events, which are all of one workspace and have ids. */
-export function sharedIds(events: readonly Event[]): SharedIds {
-  const [first] = events
-  assert(first !== undefined)
-  const { tenantId, workspaceId } = first
-  const uuids = events.map((event) => {
-    assert(event.eventId !== undefined && event.workspaceId === workspaceId && event.tenantId === tenantId)
-    return event.eventId.toLowerCase()
-  })
+/** The ids of those events that have one. */
+export function sharedIds(batch: Batch): SharedIds {
+  const { tenantId, workspaceId, length } = batch
+  const uuids: string[] = []
+  for (let index = 0; index < length; index++) if (batch.hasId(index)) uuids.push(batch.idOf(index))
   return { tenantId, workspaceId, uuids }
 }

@@ -6,11 +6,14 @@ import type { InFlightBytes } from './in-flight.ts'
 
 /** A body, and the room it takes in the limit of all bodies, to be released when the request is answered. */
 export interface Body {
-  readonly text: string
+  /** Reads the body as text; what is wrong with it comes back as a rejection. */
+  text(): string | Rejection
+  /** Decompressed; left out when it was asked for as text. */
+  readonly content?: Uint8Array
   /** Of the body, decompressed. */
   readonly bytes: number
   readonly heldBytes: number
-  /** As it came over the wire, when that was asked for. */
+  /** As it came over the wire; left out when it was asked for as text. */
   readonly raw?: Uint8Array
 }
 
@@ -19,6 +22,8 @@ export interface BodyOptions {
   readonly bytesMax: number
   /** Keep the bytes as they came, for a signature over them. */
   readonly keepRaw: boolean
+  /** Its bytes are wanted, and text perhaps. */
+  readonly asBytes: boolean
 }
 
 /** A body up to this size is read whole, which is the fastest. Of a larger one, and of one of unknown size, what has come takes room. */
@@ -40,7 +45,7 @@ export function readBody(request: Request, options: BodyOptions, inFlight: InFli
   const encoding = headers.get('content-encoding')
   const length = headers.get('content-length')
   const lengthBytes = length === null ? Number.POSITIVE_INFINITY : Number(length)
-  if (encoding === null && lengthBytes <= WHOLE_BYTES_MAX && !options.keepRaw)
+  if (encoding === null && lengthBytes <= WHOLE_BYTES_MAX && !options.keepRaw && !options.asBytes)
     return readText(request, lengthBytes, bytesMax, inFlight)
   return readEncoded(request, encodingOf(encoding), lengthBytes, { ...options, bytesMax }, inFlight)
 }
@@ -59,7 +64,8 @@ async function readText(
   try {
     const text = await request.text()
     if (isMangled(text, lengthBytes)) refused = notUtf8()
-    else if (inFlight.take(lengthBytes - aheadBytes)) return { text, bytes: lengthBytes, heldBytes: lengthBytes }
+    else if (inFlight.take(lengthBytes - aheadBytes))
+      return { text: () => text, bytes: lengthBytes, heldBytes: lengthBytes }
     else refused = noRoom()
   } catch {
     refused = incomplete()
@@ -82,7 +88,7 @@ async function readEncoded(
   request: Request,
   encoding: Encoding | undefined | Rejection,
   lengthBytes: number,
-  { bytesMax, keepRaw }: BodyOptions,
+  { bytesMax }: BodyOptions,
   inFlight: InFlightBytes,
 ): Promise<Body | Rejection> {
   if (isRejection(encoding)) return encoding
@@ -92,21 +98,18 @@ async function readEncoded(
       ? await readBytes(request, lengthBytes, inFlight)
       : await readChunks(request, bytesMax, inFlight)
   if (isRejection(raw)) return raw
-  let { bytes, heldBytes } = raw
+  let { bytes: content, heldBytes } = raw
   if (encoding !== undefined) {
-    const decompressed = decompress(encoding, bytes, bytesMax)
+    const decompressed = decompress(encoding, content, bytesMax)
     const more = isRejection(decompressed) ? 0 : Math.max(0, decompressed.length - heldBytes)
     if (isRejection(decompressed) || !inFlight.take(more)) {
       inFlight.release(heldBytes)
       return isRejection(decompressed) ? decompressed : noRoom()
     }
-    bytes = decompressed
+    content = decompressed
     heldBytes += more
   }
-  const text = decodeUtf8(bytes)
-  if (text !== undefined) return { text, bytes: bytes.length, heldBytes, ...(keepRaw ? { raw: raw.bytes } : {}) }
-  inFlight.release(heldBytes)
-  return notUtf8()
+  return { text: () => decodeUtf8(content) ?? notUtf8(), content, bytes: content.length, heldBytes, raw: raw.bytes }
 }
 
 async function readBytes(

@@ -10,6 +10,7 @@ import type { RequestFacts } from '../event-reading.ts'
 import type { Journeys } from '../journeys.ts'
 import type { Pipeline } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
+import type { Scanner } from '../scan/scanner.ts'
 import { logFields } from '../telemetry/log-fields.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { RouteTelemetry, Telemetry, Trace } from '../telemetry/telemetry.ts'
@@ -22,6 +23,8 @@ import type { Turns } from './turns.ts'
 
 export interface Edge {
   readonly pipeline: Pipeline
+  /** Undefined: all events are parsed. */
+  readonly scanner: Scanner | undefined
   readonly keys: KeyCache
   readonly replays: Replays
   readonly inFlight: InFlightBytes

@@ -7,7 +7,7 @@ import { parseJson, parseJsonExactly } from '../json.ts'
 import type { Drafts, Receipt, Summary } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
 import { answer } from './answer.ts'
-import { readBody } from './body.ts'
+import { type Body, readBody } from './body.ts'
 import { tooLarge } from './decompression.ts'
 import { admit, type Door, type Edge, type RequestContext, refuseVisit, type Visit } from './edge.ts'
 import { isSigned, verify } from './signed.ts'
@@ -33,6 +33,8 @@ export interface JsonProtocol {
    * @param text that the body was parsed from
    */
   open(body: unknown, context: RequestContext, text: string): Pick<Drafts, 'values' | 'read'> | Rejection
+  /** Its events have the canonical shape, so they can be scanned; then `acknowledge` is not given them. */
+  readonly isScannable?: boolean
   /** The answer to a request of which at least one event was accepted. */
   acknowledge(receipt: Receipt): { readonly status: number; readonly body: string }
   /** The words of a refusal; without it the common ones. */
@@ -63,7 +65,8 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   if (isRejection(early)) return early
   const { bodyBytesMax } = protocol.limits(edge)
   const bytesMax = early?.key.bodyBytesMax ?? bodyBytesMax
-  const body = await readBody(request, { bytesMax, keepRaw: isSigned(request) }, edge.inFlight)
+  const asBytes = protocol.isScannable === true && edge.scanner !== undefined
+  const body = await readBody(request, { bytesMax, keepRaw: isSigned(request), asBytes }, edge.inFlight)
   if (isRejection(body)) return body
   edge.pipeline.counts.of(visit.protocol).bytes += body.bytes
   try {
@@ -71,9 +74,10 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
       const isTurn = itsTurn(early, body.heldBytes)
       if (isTurn !== true && !(await isTurn)) return waitsTooLong()
     }
-    const parsed = parseJson(body.text)
-    if ('malformed' in parsed) return reject('malformed_json', parsed.malformed)
-    const context = early ?? (await admitLate(visit, protocol, parsed.value, presented))
+    // The key may be in the body.
+    const parsed = early === undefined ? parse(body) : undefined
+    if (isRejection(parsed)) return parsed
+    const context = early ?? (await admitLate(visit, protocol, parsed?.value, presented))
     if (isRejection(context)) return context
     if (early === undefined && !(await itsTurn(context, body.heldBytes))) return waitsTooLong()
     const ownBytesMax = context.key.bodyBytesMax ?? bodyBytesMax
@@ -81,12 +85,24 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
     const verified = verify(context, request, body.raw)
     const signature = verified instanceof Promise ? await verified : verified
     if (isRejection(signature)) return signature
-    const receipt = await accept(context, protocol, parsed.value, body.text)
+    const receipt = await (scan(context, protocol, body) ?? accept(context, protocol, parsed ?? parse(body)))
     if (isRejection(receipt) && REJECTIONS[receipt.rejection].retryable) signature?.forget()
     return receipt
   } finally {
     edge.inFlight.release(body.heldBytes)
   }
+}
+
+interface Parsed {
+  readonly value: unknown
+  readonly text: string
+}
+
+function parse(body: Body): Parsed | Rejection {
+  const text = body.text()
+  if (isRejection(text)) return text
+  const parsed = parseJson(text)
+  return 'malformed' in parsed ? reject('malformed_json', parsed.malformed) : { ...parsed, text }
 }
 
 function itsTurn({ edge, key }: RequestContext, bytes: number): boolean | Promise<boolean> {
@@ -104,22 +120,33 @@ function admitLate(
   return admit(visit, key)
 }
 
+/** Undefined when the body is to be parsed. */
+function scan(
+  context: RequestContext,
+  protocol: JsonProtocol,
+  { content }: Body,
+): Promise<Receipt | Rejection> | undefined {
+  if (protocol.isScannable !== true || content === undefined) return undefined
+  const rows = context.edge.scanner?.read(context, content, 'body')
+  if (rows === undefined) return undefined
+  const tooMany = checkLength(context, protocol, rows.length)
+  if (tooMany === undefined) return context.edge.pipeline.acceptScanned(context, rows)
+  rows.release()
+  return Promise.resolve(tooMany)
+}
+
 async function accept(
   context: RequestContext,
   protocol: JsonProtocol,
-  body: unknown,
-  text: string,
+  parsed: Parsed | Rejection,
 ): Promise<Receipt | Rejection> {
-  const drafts = protocol.open(body, context, text)
+  if (isRejection(parsed)) return parsed
+  const { value, text } = parsed
+  const drafts = protocol.open(value, context, text)
   if (isRejection(drafts)) return drafts
-  const batchEventsMax = context.key.batchEventsMax ?? protocol.limits(context.edge).batchEventsMax
-  const { length } = drafts.values
-  const { pipeline } = context.edge
-  if (length > batchEventsMax) {
-    const message = `a batch may have ${batchEventsMax} events, this one has ${length}`
-    return pipeline.counts.decided(context, length, reject('batch_too_large', message))
-  }
-  const receipt = await pipeline.accept(context, {
+  const tooMany = checkLength(context, protocol, drafts.values.length)
+  if (tooMany !== undefined) return tooMany
+  const receipt = await context.edge.pipeline.accept(context, {
     ...drafts,
     parseExactly() {
       const exact = protocol.open(parseJsonExactly(text), context, text)
@@ -127,6 +154,13 @@ async function accept(
     },
   })
   return isRejection(receipt) || receipt.accepted > 0 ? receipt : nothingAcceptable(receipt)
+}
+
+function checkLength(context: RequestContext, protocol: JsonProtocol, length: number): Rejection | undefined {
+  const batchEventsMax = context.key.batchEventsMax ?? protocol.limits(context.edge).batchEventsMax
+  if (length <= batchEventsMax) return undefined
+  const message = `a batch may have ${batchEventsMax} events, this one has ${length}`
+  return context.edge.pipeline.counts.decided(context, length, reject('batch_too_large', message))
 }
 
 /** What of a receipt without accepted events is told as a refusal. */

@@ -8,9 +8,10 @@
  * The open block has a limit. Requests that come when it is full wait for the next one; how many may wait is bounded by the bytes
  * of bodies that the edge holds (`IN_FLIGHT_BYTES_MAX`).
  */
-import type { Event } from '../event.ts'
+import type { Batch, OpenBlocks } from '../batch.ts'
 import { EventBlock } from '../native/event-block.ts'
-import type { JsonObject } from '../native/json-column.ts'
+import { NO_SCANNED_BLOCK } from '../scan/scanned-block.ts'
+import type { Scanner } from '../scan/scanner.ts'
 import { LINKS_MAX, NOOP_TELEMETRY, type Telemetry, type Trace } from '../telemetry/telemetry.ts'
 import type { CommitOutcome, EncodedBlock, EventLog } from './event-log.ts'
 import { IdBuffer } from './id-buffer.ts'
@@ -23,74 +24,77 @@ const BLOCK_ROWS_ENOUGH = 512
 /** How often a block is measured while it grows, in rows. */
 const CHECK_ROWS = 32
 
-const NOTHING: JsonObject = Object.freeze({})
-
 const NO_IDS: readonly number[] = []
 
 export interface GroupCommitOptions {
   readonly log: EventLog
   /** Encoded bytes from which on the open block takes no further request. */
   readonly blockBytesMax: number
+  /** Whose rows are to be appended too. */
+  readonly scanner?: Scanner | undefined
   readonly telemetry?: Telemetry
 }
 
 /** Why commits were refused. */
 type Refusal = Exclude<CommitOutcome, 'durable'>
 
-/** A block and the promise that all requests in it wait for. */
-class Group implements EncodedBlock {
-  private readonly block = new EventBlock()
+/** The blocks that are gathered, and the promise that all requests in them wait for. */
+class Group {
+  private readonly blocks: OpenBlocks
+  private readonly scanner: Scanner | undefined
   private readonly idKeys = new IdBuffer()
-  /** The block takes no further request. */
+  /** Takes no further request. */
   isFull = false
   /** Of the sampled requests in it. */
   readonly requests: Trace[] = []
-  trace: Trace | undefined
   private settle: (outcome: CommitOutcome) => void = () => undefined
   outcome: Promise<CommitOutcome> = Promise.resolve('durable')
 
+  constructor(scanner: Scanner | undefined) {
+    this.scanner = scanner
+    this.blocks = { events: new EventBlock(), scanned: scanner?.newBlock() ?? NO_SCANNED_BLOCK }
+  }
+
   open(): void {
+    this.scanner?.beginBlock()
     this.outcome = new Promise((resolve) => {
       this.settle = resolve
     })
   }
 
   get rows(): number {
-    return this.block.rows
+    return this.blocks.events.rows + this.blocks.scanned.rows
   }
 
-  get byteLength(): number {
-    return this.block.byteLength
+  /** What is to be written: a block or two. The ids and the trace come with the first. */
+  encoded(trace: Trace | undefined): readonly EncodedBlock[] {
+    const blocks = Object.values(this.blocks).filter(({ rows }) => rows > 0)
+    return blocks.map((block, index) => ({
+      rows: block.rows,
+      byteLength: block.byteLength,
+      ...(index === 0 ? { ids: this.idKeys.bytes, trace } : {}),
+      writeTo: (target, offset) => block.writeTo(target, offset),
+    }))
   }
 
-  get ids(): Uint8Array {
-    return this.idKeys.bytes
-  }
-
-  writeTo(target: Uint8Array, offset: number): void {
-    this.block.writeTo(target, offset)
-  }
-
-  append(events: readonly Event[], ids: readonly number[], trace: Trace | undefined, blockBytesMax: number): void {
+  append(batch: Batch, ids: readonly number[], trace: Trace | undefined, blockBytesMax: number): void {
     const before = this.rows
-    for (const event of events) {
-      this.block.append(event)
-      // What was parsed is not needed any more, and would be alive until the commit: the garbage collector would find it again and again.
-      event.properties = NOTHING
-      event.context = NOTHING
-    }
+    const { length } = batch
+    batch.appendTo(this.blocks)
     this.idKeys.appendWords(ids)
     if (trace !== undefined && this.requests.length < LINKS_MAX) this.requests.push(trace)
     // Asking for the size takes a look at every column: not for every single event.
-    if ((before % CHECK_ROWS) + events.length >= CHECK_ROWS) this.isFull = this.byteLength >= blockBytesMax
+    if ((before % CHECK_ROWS) + length < CHECK_ROWS) return
+    const { events, scanned } = this.blocks
+    this.isFull = events.byteLength + scanned.byteLength >= blockBytesMax
   }
 
   close(outcome: CommitOutcome): void {
-    this.block.clear()
+    this.blocks.events.clear()
+    this.blocks.scanned.clear()
     this.idKeys.clear()
     this.isFull = false
     this.requests.length = 0
-    this.trace = undefined
     this.settle(outcome)
   }
 }
@@ -99,8 +103,8 @@ export class GroupCommit {
   private readonly log: EventLog
   private readonly blockBytesMax: number
   private readonly telemetry: Telemetry
-  private gathering = new Group()
-  private spare = new Group()
+  private gathering: Group
+  private spare: Group
   private running: Promise<void> | undefined
   private closed = false
   private commitBegunAt = 0
@@ -116,6 +120,8 @@ export class GroupCommit {
     this.log = options.log
     this.blockBytesMax = options.blockBytesMax
     this.telemetry = options.telemetry ?? NOOP_TELEMETRY
+    this.gathering = new Group(options.scanner)
+    this.spare = new Group(options.scanner)
     this.gathering.open()
   }
 
@@ -124,11 +130,11 @@ export class GroupCommit {
    * @param ids keys of those event ids that are to be found again after a start, three words each
    * @param trace of the request, when it is sampled
    */
-  async append(events: readonly Event[], ids: readonly number[] = NO_IDS, trace?: Trace): Promise<CommitOutcome> {
+  async append(batch: Batch, ids: readonly number[] = NO_IDS, trace?: Trace): Promise<CommitOutcome> {
     while (!this.closed && this.gathering.isFull) await this.gathering.outcome
     if (this.closed) return 'closed'
     const group = this.gathering
-    group.append(events, ids, trace, this.blockBytesMax)
+    group.append(batch, ids, trace, this.blockBytesMax)
     this.running ??= this.run()
     return group.outcome
   }
@@ -146,8 +152,7 @@ export class GroupCommit {
       const begun = performance.now()
       this.commitBegunAt = begun
       const told = this.telemetry.beginCommit(rows, group.requests)
-      group.trace = told.trace
-      const outcome = await this.log.commit([group])
+      const outcome = await this.log.commit(group.encoded(told.trace))
       told.end(outcome)
       this.totals.commitMs += performance.now() - begun
       this.totals.commits++

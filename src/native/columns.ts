@@ -7,6 +7,8 @@ import { ByteBuffer, nativeString, writeInt64 } from './byte-buffer.ts'
 import { writeNewUuid, writeUuid } from './uuid.ts'
 
 export interface Column {
+  /** Name and type, as they stand in the block. */
+  readonly header: Uint8Array
   /** Rows appended since the last `clear`. */
   readonly rows: number
   /** True when every value is the column's default: the block may leave the column out, ClickHouse fills it in. */
@@ -27,7 +29,7 @@ export function columnHeader(name: string, type: string): Uint8Array {
 abstract class PlainColumn implements Column {
   rows = 0
   protected readonly values = new ByteBuffer(2048)
-  private readonly header: Uint8Array
+  readonly header: Uint8Array
 
   constructor(name: string, type: string) {
     this.header = columnHeader(name, type)
@@ -130,7 +132,7 @@ const ADDITIONAL_KEYS_AND_UPDATE = 0x600
  */
 export class LowCardinalityColumn implements Column {
   rows = 0
-  private readonly header: Uint8Array
+  readonly header: Uint8Array
   private readonly indexByValue = new Map<string, number>()
   private readonly dictionary = new ByteBuffer(512)
   private indexes: Uint8Array | Uint16Array | Uint32Array = new Uint8Array(256)

@@ -39,7 +39,7 @@ export class EventBlock {
   private readonly schemaVersion = new LowCardinalityColumn('schema_version')
   private readonly properties = new JsonColumn('properties', JSON_DYNAMIC_PATHS_MAX)
   private readonly context = new JsonColumn('context', JSON_DYNAMIC_PATHS_MAX)
-  private readonly columns: readonly Column[]
+  readonly columns: readonly Column[]
 
   constructor() {
     this.columns = Object.values(this).filter((value): value is Column => typeof value?.writeTo === 'function')
@@ -103,3 +103,6 @@ export class EventBlock {
     for (const column of this.columns) column.clear()
   }
 }
+
+/** Name and type of every column, in their order. */
+export const COLUMN_HEADERS: readonly Uint8Array[] = new EventBlock().columns.map(({ header }) => header)

@@ -14,7 +14,7 @@
 import { ByteBuffer, varuintBytes, writeVaruint } from './byte-buffer.ts'
 import { type Column, columnHeader } from './columns.ts'
 import { appendJsonValue } from './json-value.ts'
-import { type Path, PathTrie, type PathNode } from './path-trie.ts'
+import { type Path, type PathNode, PathTrie } from './path-trie.ts'
 
 export type JsonObject = { readonly [key: string]: unknown }
 
@@ -23,7 +23,7 @@ const INSERTION_SORT_MAX = 32
 
 export class JsonColumn implements Column {
   rows = 0
-  private readonly header: Uint8Array
+  readonly header: Uint8Array
   private readonly prefix: Uint8Array
   private readonly trie = new PathTrie()
   private readonly ends = new ByteBuffer(2048)

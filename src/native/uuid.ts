@@ -34,6 +34,16 @@ export function writeUuid(text: string, target: Uint8Array, offset: number): voi
   }
 }
 
+/** The text, in lower case, of the UUID whose 16 bytes begin at `offset`. */
+export function uuidText(bytes: Buffer, offset: number): string {
+  const high = bytes.readBigUInt64LE(offset).toString(16).padStart(16, '0')
+  const low = bytes
+    .readBigUInt64LE(offset + 8)
+    .toString(16)
+    .padStart(16, '0')
+  return `${high.slice(0, 8)}-${high.slice(8, 12)}-${high.slice(12)}-${low.slice(0, 4)}-${low.slice(4)}`
+}
+
 const RANDOM_BYTES = 8192
 const random = new Uint8Array(RANDOM_BYTES)
 let randomUsed = RANDOM_BYTES

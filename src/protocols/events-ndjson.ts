@@ -73,7 +73,7 @@ function openStream({ edge, request }: Visit): OpenBody | Rejection {
 /** A signed body cannot be used before its end was seen: it is read whole, within the limit of other bodies. */
 async function readSigned({ edge, request }: Visit, context: RequestContext): Promise<OpenBody | Rejection> {
   const bytesMax = context.key.bodyBytesMax ?? edge.limits.bodyBytesMax
-  const body = await readBody(request, { bytesMax, keepRaw: true }, edge.inFlight)
+  const body = await readBody(request, { bytesMax, keepRaw: true, asBytes: true }, edge.inFlight)
   if (isRejection(body)) return body
   const signature = await verify(context, request, body.raw)
   if (isRejection(signature)) {
@@ -81,7 +81,7 @@ async function readSigned({ edge, request }: Visit, context: RequestContext): Pr
     return signature
   }
   return {
-    source: Readable.from([Buffer.from(body.text)]),
+    source: Readable.from([body.content]),
     close(refused) {
       edge.inFlight.release(body.heldBytes)
       if (refused !== undefined && REJECTIONS[refused.rejection].retryable) signature?.forget()
@@ -168,8 +168,20 @@ class Upload {
     return this.refused
   }
 
-  /** Starts a batch of whole lines; waits while too many are on their way. */
+  /** Starts a batch of whole lines when it is its turn; waits while too many are on their way. */
   private async take(bytes: Uint8Array): Promise<void> {
+    const { scanner, turns } = this.edge
+    while (this.waiting.size >= BATCHES_WAITING_MAX) await Promise.race(this.waiting)
+    if (!(await turns.enter(this.context.key.tenantId, bytes.length))) {
+      this.refused ??= waitsTooLong()
+      return
+    }
+    const rows = bytes.length > this.edge.limits.bodyBytesMax ? undefined : scanner?.read(this.context, bytes, 'lines')
+    if (scanner !== undefined && rows !== undefined) {
+      this.lines += scanner.lines
+      this.begin(bytes.length, this.edge.pipeline.acceptScanned(this.context, rows), [])
+      return
+    }
     const text = decodeUtf8(bytes)
     if (text === undefined) {
       this.refused = reject('malformed_json', `the body is not valid UTF-8 behind line ${this.lines}`)
@@ -179,20 +191,27 @@ class Upload {
     if (lines.at(-1) === '') lines.pop()
     const tooLong = lines.findIndex((line) => this.isTooLong(line))
     if (tooLong >= 0) lines.length = tooLong
-    while (this.waiting.size >= BATCHES_WAITING_MAX) await Promise.race(this.waiting)
-    const { length } = bytes
-    this.heldBytes -= length
-    const batch = this.accept(lines, length)
+    this.accept(lines, bytes.length)
+    if (tooLong >= 0) this.refused ??= this.lineTooLong()
+  }
+
+  /** @param indexes of the events' lines, for what is to be said about them */
+  private begin(bytes: number, accepting: Promise<Receipt | Rejection>, indexes: readonly number[]): void {
+    this.heldBytes -= bytes
+    const batch = accepting
+      .then((receipt) => {
+        if (isRejection(receipt)) this.refused ??= receipt
+        else this.add(receipt, indexes)
+      })
       .catch((error) => {
         this.failure ??= { error }
         this.refused ??= reject('internal', 'something went wrong here, it is not your request')
       })
       .finally(() => {
-        this.edge.inFlight.release(length)
+        this.edge.inFlight.release(bytes)
         this.waiting.delete(batch)
       })
     this.waiting.add(batch)
-    if (tooLong >= 0) this.refused ??= this.lineTooLong()
   }
 
   private isTooLong(line: string): boolean {
@@ -206,13 +225,9 @@ class Upload {
     return reject('payload_too_large', `a line may have ${bodyBytesMax} bytes, line ${this.lines + 1} has more`)
   }
 
-  private async accept(lines: readonly string[], bytes: number): Promise<void> {
+  private accept(lines: readonly string[], bytes: number): void {
     const firstIndex = this.lines
     this.lines += lines.length
-    if (!(await this.edge.turns.enter(this.context.key.tenantId, bytes))) {
-      this.refused ??= waitsTooLong()
-      return
-    }
     const good: string[] = []
     const values: unknown[] = []
     // Indexes count lines; an empty line is none, and a broken one is told at once.
@@ -229,13 +244,13 @@ class Upload {
       values.push(parsed.value)
       indexes.push(firstIndex + offset)
     }
-    if (values.length === 0) return
-    const receipt = await this.edge.pipeline.accept(this.context, {
-      values,
-      parseExactly: () => good.map(parseJsonExactly),
-    })
-    if (isRejection(receipt)) this.refused ??= receipt
-    else this.add(receipt, indexes)
+    if (values.length === 0) {
+      this.heldBytes -= bytes
+      this.edge.inFlight.release(bytes)
+      return
+    }
+    const parseExactly = () => good.map(parseJsonExactly)
+    this.begin(bytes, this.edge.pipeline.accept(this.context, { values, parseExactly }), indexes)
   }
 
   private add(receipt: Receipt, indexes: readonly number[]): void {

@@ -14,6 +14,7 @@ const NDJSON_TYPES = /^application\/(x-ndjson|ndjson|jsonl|x-jsonlines)\b/i
 const JSON_EVENTS: JsonProtocol = {
   name: 'v1/events',
   limits: (edge) => edge.limits,
+  isScannable: true,
   open(body) {
     const values = eventsOf(body)
     if (values !== undefined && values.length > 0) return { values }

@@ -19,7 +19,9 @@ import { nothingAcceptable } from '../http/json-door.ts'
 import type { Stream, Streams } from '../http/streams.ts'
 import { waitsTooLong } from '../http/turns.ts'
 import { isObject, parseJson, parseJsonExactly } from '../json.ts'
+import type { Receipt } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, type RejectionCode, reject } from '../rejection.ts'
+import { ScannedRows } from '../scan/scanned-rows.ts'
 import type { DoorCounts } from '../telemetry/event-counts.ts'
 import { logFields } from '../telemetry/log-fields.ts'
 import type { Trace } from '../telemetry/telemetry.ts'
@@ -39,7 +41,10 @@ const RETRY_AFTER_MS = 1000
 const CLOSE_GOING_AWAY = 1001
 const CLOSE_POLICY_VIOLATION = 1008
 
-type Sequence = string | number | undefined
+/** `seq` of a message, as JSON; empty: it has none. */
+type Sequence = string
+const NO_SEQUENCE = ''
+const SEQUENCE_CHARS_MAX = 256
 
 /** One socket; it is what Bun calls the handlers of. */
 export class EventStream implements Stream {
@@ -145,7 +150,7 @@ export class EventStream implements Stream {
         { err: error, ...logFields({ ...this.context, trace: told.trace }) },
         'a message failed: this is a bug',
       )
-      refused = this.refuse(undefined, reject('internal', 'something went wrong here, it is not your message'))
+      refused = this.refuse(NO_SEQUENCE, reject('internal', 'something went wrong here, it is not your message'))
     }
     told.end(this.context, refused)
     if (isHeld) inFlight.release(bytes)
@@ -164,43 +169,35 @@ export class EventStream implements Stream {
     trace: Trace | undefined,
   ): Promise<RejectionCode | undefined> {
     const { edge } = this.context
-    if (text === undefined) return this.refuse(undefined, reject('malformed_json', 'the message is not valid UTF-8'))
-    const parsed = parseJson(text)
-    if ('malformed' in parsed) return this.refuse(undefined, reject('malformed_json', parsed.malformed))
-    const seq = sequenceOf(parsed.value)
-    const found = edge.keys.authenticate(this.presented)
-    const key = checkKey(found instanceof Promise ? await found : found, this.origin, 'ingest')
-    if (isRejection(key)) return this.refuse(seq, key)
-    const bytesMax = key.bodyBytesMax ?? edge.limits.bodyBytesMax
-    if (bytes > bytesMax) return this.refuse(seq, tooLarge(bytesMax, bytes))
-    if (!isHeld) return this.refuse(seq, reject('overloaded', 'too many messages at once'))
-    if (!(await edge.turns.enter(key.tenantId, bytes))) return this.refuse(seq, waitsTooLong())
-    const values = valuesOf(parsed.value)
-    if (isRejection(values)) return this.refuse(seq, values)
-    const batchEventsMax = key.batchEventsMax ?? edge.limits.batchEventsMax
-    const facts = { ...this.context, key, receivedAt: Date.now(), trace }
-    if (values.length > batchEventsMax) {
-      const message = `a message may have ${batchEventsMax} events, this one has ${values.length}`
-      const tooMany = reject('batch_too_large', message)
-      return this.refuse(seq, edge.pipeline.counts.decided(facts, values.length, tooMany))
+    if (text === undefined) return this.refuse(NO_SEQUENCE, reject('malformed_json', 'the message is not valid UTF-8'))
+    const facts = { ...this.context, receivedAt: Date.now(), trace }
+    const message = scan(text, facts) ?? parse(text)
+    try {
+      if (isRejection(message)) return this.refuse(NO_SEQUENCE, message)
+      const found = edge.keys.authenticate(this.presented)
+      const key = checkKey(found instanceof Promise ? await found : found, this.origin, 'ingest')
+      if (isRejection(key)) return this.refuse(message.seq, key)
+      const bytesMax = key.bodyBytesMax ?? edge.limits.bodyBytesMax
+      if (bytes > bytesMax) return this.refuse(message.seq, tooLarge(bytesMax, bytes))
+      if (!isHeld) return this.refuse(message.seq, reject('overloaded', 'too many messages at once'))
+      if (!(await edge.turns.enter(key.tenantId, bytes))) return this.refuse(message.seq, waitsTooLong())
+      const receipt = await accept({ ...facts, key }, message)
+      if (isRejection(receipt)) return this.refuse(message.seq, receipt)
+      if (receipt.accepted === 0) return this.refuse(message.seq, nothingAcceptable(receipt))
+      const sequence = message.seq === NO_SEQUENCE ? '' : `"seq":${message.seq},`
+      this.send(`{"type":"ack",${sequence}${receiptBody(receipt).slice(1)}`)
+      return undefined
+    } finally {
+      if (!isRejection(message)) message.rows?.release()
     }
-    const parseExactly = () => {
-      const exact = valuesOf(parseJsonExactly(text))
-      return isRejection(exact) ? [] : exact
-    }
-    const receipt = await edge.pipeline.accept(facts, { values, parseExactly })
-    if (isRejection(receipt)) return this.refuse(seq, receipt)
-    if (receipt.accepted === 0) return this.refuse(seq, nothingAcceptable(receipt))
-    const sequence = seq === undefined ? '' : `"seq":${JSON.stringify(seq)},`
-    this.send(`{"type":"ack",${sequence}${receiptBody(receipt).slice(1)}`)
-    return undefined
   }
 
   private refuse(seq: Sequence, rejection: Rejection): RejectionCode {
     const { rejection: code, rate } = rejection
     this.counts.refused[code]++
     const retryAfterMs = rate?.taken === false ? rate.retryAfterSeconds * 1000 : RETRY_AFTER_MS
-    const body = { type: 'error', seq, ...errorBody(rejection, this.context.requestId) }
+    const told = seq === NO_SEQUENCE ? {} : { seq: JSON.parse(seq) }
+    const body = { type: 'error', ...told, ...errorBody(rejection, this.context.requestId) }
     this.send(JSON.stringify(REJECTIONS[code].retryable ? { ...body, retry_after_ms: retryAfterMs } : body))
     if (code === 'unauthorized' || code === 'forbidden') this.socket?.close(CLOSE_POLICY_VIOLATION, rejection.message)
     return code
@@ -231,9 +228,47 @@ export class EventStream implements Stream {
   }
 }
 
+/** A message that was read: `rows` when it was scanned, else what it was parsed to. */
+interface Message {
+  readonly seq: Sequence
+  readonly rows?: ScannedRows
+  readonly parsed?: { readonly value: unknown; readonly text: string }
+}
+
+/** Undefined when the message is to be parsed. */
+function scan(text: string, facts: RequestContext): Message | undefined {
+  const { scanner } = facts.edge
+  const rows = scanner?.read(facts, text, 'message')
+  return scanner === undefined || rows === undefined ? undefined : { seq: scanner.sequence, rows }
+}
+
+function parse(text: string): Message | Rejection {
+  const parsed = parseJson(text)
+  if ('malformed' in parsed) return reject('malformed_json', parsed.malformed)
+  return { seq: sequenceOf(parsed.value), parsed: { ...parsed, text } }
+}
+
+function accept(facts: RequestContext, { rows, parsed }: Message): Promise<Receipt | Rejection> | Rejection {
+  const { pipeline } = facts.edge
+  const values = rows ?? valuesOf(parsed?.value)
+  if (isRejection(values)) return values
+  const batchEventsMax = facts.key.batchEventsMax ?? facts.edge.limits.batchEventsMax
+  if (values.length > batchEventsMax) {
+    const message = `a message may have ${batchEventsMax} events, this one has ${values.length}`
+    return pipeline.counts.decided(facts, values.length, reject('batch_too_large', message))
+  }
+  if (values instanceof ScannedRows) return pipeline.acceptScanned(facts, values)
+  const parseExactly = () => {
+    const exact = valuesOf(parseJsonExactly(parsed?.text ?? ''))
+    return isRejection(exact) ? [] : exact
+  }
+  return pipeline.accept(facts, { values, parseExactly })
+}
+
 function sequenceOf(value: unknown): Sequence {
   const seq = isObject(value) ? value.seq : undefined
-  return typeof seq === 'number' || (typeof seq === 'string' && seq.length <= 256) ? seq : undefined
+  const isTaken = typeof seq === 'number' || (typeof seq === 'string' && seq.length <= SEQUENCE_CHARS_MAX)
+  return isTaken ? JSON.stringify(seq) : NO_SEQUENCE
 }
 
 function valuesOf(value: unknown): readonly unknown[] | Rejection {
