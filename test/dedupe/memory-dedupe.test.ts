@@ -1,10 +1,10 @@
 /** Deduplication in one process, alone and with the pipeline and a log. */
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
+import type { EventBatch } from '../../src/batch.ts'
 import { IdKeys } from '../../src/dedupe/id-keys.ts'
 import { MemoryDedupe, type MemoryReservation } from '../../src/dedupe/memory-dedupe.ts'
-import type { Event } from '../../src/event.ts'
-import { makeEvent } from '../support/events.ts'
+import { batchOf, eventsIn, makeEvent } from '../support/events.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -17,8 +17,8 @@ function idOf(number: number): string {
   return `00000000-0000-4000-8000-${number.toString(16).padStart(12, '0')}`
 }
 
-function eventsOf(...numbers: (number | undefined)[]): Event[] {
-  return numbers.map((number) => makeEvent({ eventId: number === undefined ? undefined : idOf(number) }))
+function eventsOf(...numbers: (number | undefined)[]): EventBatch {
+  return batchOf(...numbers.map((number) => makeEvent({ eventId: number === undefined ? undefined : idOf(number) })))
 }
 
 describe('a request', () => {
@@ -30,7 +30,7 @@ describe('a request', () => {
     expect(first.ids).toHaveLength(9)
     first.settle(true)
     const second = dedupe.reserve(eventsOf(2, 4, 1))
-    expect(second.fresh.map((event) => event.eventId)).toEqual([idOf(4)])
+    expect(eventsIn(second.fresh).map((event) => event.eventId)).toEqual([idOf(4)])
     expect(second.duplicates).toBe(2)
     expect(dedupe.stats()).toMatchObject({ ids: 4, duplicates: 2 })
   })
@@ -47,15 +47,15 @@ describe('a request', () => {
   test('may have an id in either case', () => {
     const dedupe = makeDedupe()
     const id = 'ABCDEF00-0000-4000-8000-0000000000ff'
-    dedupe.reserve([makeEvent({ eventId: id })]).settle(true)
-    expect(dedupe.reserve([makeEvent({ eventId: id.toLowerCase() })]).duplicates).toBe(1)
+    dedupe.reserve(batchOf(makeEvent({ eventId: id }))).settle(true)
+    expect(dedupe.reserve(batchOf(makeEvent({ eventId: id.toLowerCase() }))).duplicates).toBe(1)
   })
 
   test('has the ids of its own workspace only', () => {
     const dedupe = makeDedupe()
     dedupe.reserve(eventsOf(1)).settle(true)
     for (const change of [{ tenantId: 'another' }, { workspaceId: 'another' }]) {
-      expect(dedupe.reserve([makeEvent({ eventId: idOf(1), ...change })]).fresh).toHaveLength(1)
+      expect(dedupe.reserve(batchOf(makeEvent({ eventId: idOf(1), ...change }))).fresh).toHaveLength(1)
     }
   })
 
@@ -68,7 +68,7 @@ describe('a request', () => {
     reservation.settle(true)
     dedupe.reserve(eventsOf(1)).settle(true)
     const mixed = eventsOf(undefined, 1, 2, undefined)
-    expect(dedupe.reserve(mixed).fresh).toEqual(mixed.filter((_, index) => index !== 1))
+    expect(eventsIn(dedupe.reserve(mixed).fresh)).toEqual(mixed.events.filter((_, index) => index !== 1))
     expect(dedupe.stats().ids).toBe(2)
   })
 
@@ -84,9 +84,10 @@ describe('a copy that arrives while the first is being committed', () => {
     test(`waits, and is ${durable ? 'a duplicate when the commit worked' : 'fresh when it failed'}`, async () => {
       const dedupe = makeDedupe()
       const first = dedupe.reserve(eventsOf(1, 2))
-      const second = dedupe.reserve(eventsOf(2, 3))
-      expect(second.fresh.map((event) => event.eventId)).toEqual([idOf(3)])
-      expect(second.pending.map(({ event }) => event.eventId)).toEqual([idOf(2)])
+      const events = eventsOf(2, 3)
+      const second = dedupe.reserve(events)
+      expect(eventsIn(second.fresh).map((event) => event.eventId)).toEqual([idOf(3)])
+      expect(second.pending.map(({ index }) => index)).toEqual([0])
       second.settle(true)
       let isSettled = false
       const waiting = Promise.all(second.pending.map(({ settled }) => settled)).then(() => {
@@ -96,7 +97,7 @@ describe('a copy that arrives while the first is being committed', () => {
       expect(isSettled).toBe(false)
       first.settle(durable)
       await waiting
-      const again = dedupe.reserve(second.pending.map(({ event }) => event))
+      const again = dedupe.reserve(events.pick(second.pending.map(({ index }) => index)))
       expect(again.duplicates).toBe(durable ? 1 : 0)
       expect(again.fresh).toHaveLength(durable ? 0 : 1)
     })
@@ -155,11 +156,12 @@ test('whatever requests come and however they end, an event is stored once in a 
             else known.delete(id)
           }
         } else {
-          const events = eventsOf(...step.numbers)
-          const reservation = dedupe.reserve(events)
+          const batch = eventsOf(...step.numbers)
+          const { events } = batch
+          const reservation = dedupe.reserve(batch)
           running.push(reservation)
-          const fresh = new Set(reservation.fresh)
-          const pending = new Set(reservation.pending.map(({ event }) => event))
+          const fresh = new Set(eventsIn(reservation.fresh))
+          const pending = new Set(reservation.pending.map(({ index }) => events[index]))
           let duplicates = 0
           for (const event of events) {
             const id = event.eventId
@@ -179,7 +181,7 @@ test('whatever requests come and however they end, an event is stored once in a 
             }
           }
           expect(reservation.duplicates).toBe(duplicates)
-          expect(reservation.ids).toHaveLength(3 * reservation.fresh.filter(({ eventId }) => eventId).length)
+          expect(reservation.ids).toHaveLength(3 * eventsIn(reservation.fresh).filter(({ eventId }) => eventId).length)
         }
       }
     }),

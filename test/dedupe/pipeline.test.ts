@@ -10,8 +10,10 @@ import { WriteAheadLog } from '../../src/log/write-ahead-log.ts'
 import { readBlockIds } from '../../src/native/block-ids.ts'
 import { type Drafts, Pipeline } from '../../src/pipeline.ts'
 import { isRejection } from '../../src/rejection.ts'
+import type { Scanner } from '../../src/scan/scanner.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { logOptions, readAll } from '../log/support.ts'
+import { bodyOf, makeDraft, makeFacts, makeScanner } from '../scan/scan-fixture.ts'
 import { makeEvent } from '../support/events.ts'
 import { FaultyDisk } from '../support/faulty-file-system.ts'
 
@@ -20,11 +22,11 @@ const UNLIMITED = { eventsPerMinute: Number.POSITIVE_INFINITY } as Authenticated
 const logger = createLogger({ level: 'silent' })
 
 /** A log on a disk in memory, and a pipeline that ends in it. */
-async function start(disk: FaultyDisk): Promise<{ log: WriteAheadLog; pipeline: Pipeline }> {
+async function start(disk: FaultyDisk, scanner?: Scanner): Promise<{ log: WriteAheadLog; pipeline: Pipeline }> {
   const { fileSystem } = disk.mount()
   const lock = () => ({ release: () => undefined })
   const log = await WriteAheadLog.open(logOptions('/log', { fileSystem, lock, ids: KEEP, now: () => 1000 }))
-  const groupCommit = new GroupCommit({ log, blockBytesMax: 1e6 })
+  const groupCommit = new GroupCommit({ log, scanner, blockBytesMax: 1e6 })
   const dedupe = await openDedupe({ ...KEEP, log, logger })
   return { log, pipeline: new Pipeline({ limits: new MemoryLimits(), dedupe, groupCommit }) }
 }
@@ -33,6 +35,15 @@ async function start(disk: FaultyDisk): Promise<{ log: WriteAheadLog; pipeline: 
 async function send(pipeline: Pipeline, numbers: readonly number[]): Promise<boolean> {
   const drafts: Drafts = { values: numbers, read: (number) => makeEvent({ eventId: idOf(Number(number)) }) }
   return !isRejection(await pipeline.accept({ key: UNLIMITED } as RequestFacts, drafts))
+}
+
+/** The same, but the events are scanned. */
+async function sendScanned(pipeline: Pipeline, numbers: readonly number[], scanner: Scanner): Promise<boolean> {
+  const facts = makeFacts({ key: { ...UNLIMITED, tenantId: 'tenant', workspaceId: 'workspace' } })
+  const body = bodyOf(...numbers.map((number) => makeDraft({ event_id: idOf(number) })))
+  const rows = scanner.read(facts, Buffer.from(body), 'body')
+  if (rows === undefined) throw new Error('left')
+  return !isRejection(await pipeline.acceptScanned(facts, rows))
 }
 
 function idOf(number: number): string {
@@ -58,6 +69,7 @@ async function storedIn(log: WriteAheadLog): Promise<Map<number, number>> {
 const requestsArbitrary = fc.array(
   fc.record({
     numbers: fc.array(fc.nat(40), { minLength: 1, maxLength: 8 }),
+    isScanned: fc.boolean(),
     pauseMs: fc.constantFrom(0, 0, 0, 1, 3),
     fault: fc.option(fc.constantFrom('write' as const, 'sync' as const), { nil: undefined, freq: 3 }),
     crash: fc.option(fc.boolean(), { nil: undefined, freq: 12 }),
@@ -69,10 +81,11 @@ test('concurrent copies, failing commits and crashes: what is acknowledged is st
   await fc.assert(
     fc.asyncProperty(requestsArbitrary, fc.integer(), async (requests, seed) => {
       const disk = new FaultyDisk(seed)
-      let { pipeline } = await start(disk)
+      const scanner = makeScanner()
+      let { pipeline } = await start(disk, scanner)
       let sent: Promise<unknown>[] = []
       const acknowledged = new Set<number>()
-      for (const { numbers, pauseMs, fault, crash } of requests) {
+      for (const { numbers, isScanned, pauseMs, fault, crash } of requests) {
         if (fault !== undefined) {
           disk.onOperation = (operation) => {
             if (operation !== fault) return undefined
@@ -81,7 +94,7 @@ test('concurrent copies, failing commits and crashes: what is acknowledged is st
           }
         }
         sent.push(
-          send(pipeline, numbers).then((isAcknowledged) => {
+          (isScanned ? sendScanned(pipeline, numbers, scanner) : send(pipeline, numbers)).then((isAcknowledged) => {
             if (isAcknowledged) for (const number of numbers) acknowledged.add(number)
           }),
         )
@@ -91,7 +104,7 @@ test('concurrent copies, failing commits and crashes: what is acknowledged is st
           else disk.kill()
           sent = [] // nobody answers these any more
           disk.onOperation = () => undefined
-          pipeline = (await start(disk)).pipeline
+          pipeline = (await start(disk, scanner)).pipeline
         }
       }
       await Promise.all(sent)
@@ -105,6 +118,22 @@ test('concurrent copies, failing commits and crashes: what is acknowledged is st
     { numRuns: 60 },
   )
 }, 60_000)
+
+test('rows that were scanned are given back, whatever became of them', async () => {
+  const scanner = makeScanner()
+  const { pipeline } = await start(new FaultyDisk(), scanner)
+  for (let request = 0; request < 500; request++) {
+    const numbers = [request, request, request + 1]
+    await Promise.all([
+      sendScanned(pipeline, numbers, scanner),
+      send(pipeline, numbers),
+      sendScanned(pipeline, numbers, scanner),
+    ])
+  }
+  expect(pipeline.counts.totals()).toMatchObject({ accepted: 4_500, duplicates: 4_500 - 501 })
+  expect(scanner.heldRows).toBe(0)
+  expect(scanner.memoryBytes).toBeLessThan(8 * 1024 * 1024)
+})
 
 test('without a window every copy is stored', async () => {
   const disk = new FaultyDisk()

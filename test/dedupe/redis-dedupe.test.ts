@@ -1,14 +1,14 @@
 /** Deduplication of several collectors that share a Redis. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import type { EventBatch } from '../../src/batch.ts'
 import type { Reservation } from '../../src/dedupe/dedupe.ts'
 import { IdKeys } from '../../src/dedupe/id-keys.ts'
 import { MemoryDedupe } from '../../src/dedupe/memory-dedupe.ts'
 import { RedisDedupe } from '../../src/dedupe/redis-dedupe.ts'
-import type { Event } from '../../src/event.ts'
 import { openRedis, type Redis } from '../../src/redis.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { waitUntil } from '../support/collector.ts'
-import { makeEvent } from '../support/events.ts'
+import { batchOf, eventsIn, makeEvent } from '../support/events.ts'
 import { randomFrom } from '../support/faulty-file-system.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
 
@@ -48,8 +48,8 @@ function newMemory(name: string): MemoryDedupe {
   return new MemoryDedupe({ idsMax: 100_000, windowMs: WINDOW_MS, keys: new IdKeys(name) })
 }
 
-function eventsOf(...numbers: number[]): Event[] {
-  return numbers.map((number) => makeEvent({ eventId: idOf(number) }))
+function eventsOf(...numbers: number[]): EventBatch {
+  return batchOf(...numbers.map((number) => makeEvent({ eventId: idOf(number) })))
 }
 
 function idOf(number: number): string {
@@ -58,7 +58,7 @@ function idOf(number: number): string {
 
 /** The numbers of the events that are to be appended. */
 function freshOf(reservation: Reservation): number[] {
-  return reservation.fresh.map((event) => Number.parseInt(event.eventId?.slice(-12) ?? '', 16))
+  return eventsIn(reservation.fresh).map((event) => Number.parseInt(event.eventId?.slice(-12) ?? '', 16))
 }
 
 function storedFor(number: number): string {
@@ -86,21 +86,22 @@ describe('two collectors', () => {
     expect(b.dedupe.stats()).toMatchObject({ duplicates: 2, shared: { duplicates: 2, unasked: 0, undecided: 0 } })
     // Now it is in the memory of both.
     expect(a.dedupe.reserve(eventsOf(1))).not.toBeInstanceOf(Promise)
-    const third = b.dedupe.reserve([...eventsOf(1), makeEvent()]) as Reservation
+    const third = b.dedupe.reserve(batchOf(...eventsOf(1).events, makeEvent())) as Reservation
     expect(third).not.toBeInstanceOf(Promise)
-    expect(third).toMatchObject({ duplicates: 1, fresh: [{ eventId: undefined }] })
+    expect(third.duplicates).toBe(1)
+    expect(eventsIn(third.fresh)).toMatchObject([{ eventId: undefined }])
   })
 
   test('have the same ids in other workspaces for other events, and in either case for the same', async () => {
     const [a, b] = [await makeCollector('a'), await makeCollector('b')]
     const id = 'abcdef00-0000-4000-8000-000000000001'
-    await (await a.dedupe.reserve([makeEvent({ eventId: id })])).settle(true)
+    await (await a.dedupe.reserve(batchOf(makeEvent({ eventId: id })))).settle(true)
     for (const change of [{ tenantId: 'other' }, { workspaceId: 'other' }]) {
-      const reservation = await b.dedupe.reserve([makeEvent({ eventId: id, ...change })])
+      const reservation = await b.dedupe.reserve(batchOf(makeEvent({ eventId: id, ...change })))
       expect(reservation.fresh).toHaveLength(1)
       await reservation.settle(true)
     }
-    expect(await b.dedupe.reserve([makeEvent({ eventId: id.toUpperCase() })])).toMatchObject({ duplicates: 1 })
+    expect(await b.dedupe.reserve(batchOf(makeEvent({ eventId: id.toUpperCase() })))).toMatchObject({ duplicates: 1 })
   })
 
   test('wait for each other: a copy is a duplicate when the commit works, and fresh when it fails', async () => {
@@ -161,7 +162,8 @@ describe('two collectors', () => {
         await reservation.settle(isDurable)
         await Promise.all(reservation.pending.map(({ settled }) => settled))
         // A client sends the whole request again when it was not acknowledged.
-        if (isDurable && reservation.undecided === 0) waiting = reservation.pending.map(({ event }) => event)
+        if (isDurable && reservation.undecided === 0)
+          waiting = waiting.pick(reservation.pending.map(({ index }) => index))
       }
     }
     const batches = Array.from({ length: 60 }, (_, batch) => Array.from({ length: 20 }, (_, n) => 10 * batch + n))

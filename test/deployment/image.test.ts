@@ -60,11 +60,11 @@ test('the build is given what it copies, and nothing else', () => {
 
 test('the image holds the program and what it runs on, and no ClickHouse, no tests, no tools', () => {
   const app = join(image.root, 'app')
-  expect(readdirSync(app).sort()).toEqual(['LICENSE', 'clickhouse', 'node_modules', 'package.json', 'src'])
+  expect(readdirSync(app).sort()).toEqual(['LICENSE', 'build', 'clickhouse', 'node_modules', 'package.json', 'src'])
   expect(readdirSync(join(app, 'clickhouse'))).toEqual(
     readdirSync(join(ROOT, 'clickhouse')).filter((name) => name.endsWith('.sql')),
   )
-  for (const name of ['chdb', '@chdb', '@biomejs', 'playwright-core', 'bun-types']) {
+  for (const name of ['chdb', '@chdb', '@biomejs', 'assemblyscript', 'playwright-core', 'bun-types']) {
     expect({ name, isThere: existsSync(join(app, 'node_modules', name)) }).toEqual({ name, isThere: false })
   }
 })

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
 import type { CommitOutcome, EncodedBlock, EventLog } from '../../src/log/event-log.ts'
 import { GroupCommit } from '../../src/log/group-commit.ts'
-import { makeEvent } from '../support/events.ts'
+import { batchOf, makeEvent } from '../support/events.ts'
 
 /** A log whose commits end when the test says so. */
 class HeldLog {
@@ -20,7 +20,7 @@ class HeldLog {
 }
 
 function events(count: number) {
-  return Array.from({ length: count }, () => makeEvent())
+  return batchOf(...Array.from({ length: count }, () => makeEvent()))
 }
 
 test('what arrives in one turn of the event loop is one commit', async () => {

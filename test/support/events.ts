@@ -1,5 +1,6 @@
 /** Canonical events for tests. */
 import { NO_ADDRESS } from '../../src/address.ts'
+import { type Batch, EventBatch } from '../../src/batch.ts'
 import type { Event } from '../../src/event.ts'
 
 /** An event with every field set, and what a test changes in it. */
@@ -32,4 +33,15 @@ export function makeEvent(changes: Partial<Event> = {}): Event {
     context: {},
     ...changes,
   }
+}
+
+/** Events on their way to the log. */
+export function batchOf(...events: readonly Event[]): EventBatch {
+  return new EventBatch(events)
+}
+
+/** The events of such a batch. */
+export function eventsIn(batch: Batch): readonly Event[] {
+  if (batch instanceof EventBatch) return batch.events
+  throw new Error('a batch of another form')
 }
