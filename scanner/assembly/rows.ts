@@ -1,7 +1,7 @@
 /** The events of one request as columns, before it is decided which of them are stored. */
 import { Bytes } from './bytes'
 import { Entry } from './dictionary'
-import { COLUMNS, CONTEXT, PROPERTIES } from './table'
+import { COLUMNS, PROPERTIES } from './table'
 
 /**
  * Of each column what its rows have, one behind the other: values of one size as they are, texts with their length in front, of

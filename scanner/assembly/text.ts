@@ -1,5 +1,5 @@
 /** JSON's texts: from their opening quote to UTF-8 without escapes. And what stands between JSON's values. */
-import { Bytes, copy } from './bytes'
+import { Bytes } from './bytes'
 
 export const QUOTE: u32 = 0x22
 export const BACKSLASH: u32 = 0x5c
