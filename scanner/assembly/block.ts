@@ -1,6 +1,6 @@
 /** A block of ClickHouse's Native format in the making, as `src/native/event-block.ts` describes it. */
-import { Bytes, varuintBytes, writeVaruint } from './bytes'
-import { addBytes, Column, parts } from './columns'
+import { Bytes, varuintBytes } from './bytes'
+import { Column } from './columns'
 import { Rows } from './rows'
 import { COLUMNS, kindOf } from './table'
 
@@ -8,8 +8,6 @@ import { COLUMNS, kindOf } from './table'
 export class Block {
   rows: u32 = 0
   private columns: usize = heap.alloc(COLUMNS * 4)
-  /** How many columns and rows, in front of everything. */
-  private counts: Bytes = new Bytes(16)
 
   constructor() {
     for (let column: u32 = 0; column < COLUMNS; column++)
@@ -38,16 +36,13 @@ export class Block {
     return bytes + varuintBytes(columns) + varuintBytes(this.rows)
   }
 
-  /** Names the parts that the block consists of. */
-  write(): void {
-    parts.length = 0
+  write(to: Bytes): void {
     let columns: u32 = 0
     for (let column: u32 = 0; column < COLUMNS; column++) columns += u32(!this.column(column).isDefault(this.rows))
-    const counts = this.counts.begin
-    this.counts.length = <u32>(writeVaruint(writeVaruint(counts, columns), this.rows) - counts)
-    addBytes(this.counts)
+    to.appendVaruint(columns)
+    to.appendVaruint(this.rows)
     for (let column: u32 = 0; column < COLUMNS; column++)
-      if (!this.column(column).isDefault(this.rows)) this.column(column).write()
+      if (!this.column(column).isDefault(this.rows)) this.column(column).write(to)
   }
 
   clear(): void {

@@ -56,6 +56,10 @@ export class Bytes {
     this.length += length
   }
 
+  appendAll(from: Bytes): void {
+    this.append(from.begin, from.length)
+  }
+
   /** Appends a text as ClickHouse's formats have it: varuint length, UTF-8. */
   appendText(from: usize, length: u32): void {
     this.ensure(length + 5)
@@ -68,6 +72,11 @@ export class Bytes {
     this.ensure(1)
     store<u8>(this.begin + this.length, value)
     this.length++
+  }
+
+  appendVaruint(value: u32): void {
+    this.ensure(5)
+    this.length = <u32>(writeVaruint(this.begin + this.length, value) - this.begin)
   }
 
   appendInt64(value: u64): void {

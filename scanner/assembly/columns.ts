@@ -3,21 +3,6 @@ import { Bytes } from './bytes'
 import { Entry } from './dictionary'
 import { Kind } from './table'
 
-/** Where the bytes of a block are: pairs of address and length, in the order of the block. */
-export const parts = new Bytes(2048)
-
-function addPart(at: usize, length: u32): void {
-  parts.ensure(8)
-  store<usize>(parts.end, at)
-  store<u32>(parts.end, length, 4)
-  parts.length += 8
-}
-
-/** Appends a run of bytes to the parts. */
-export function addBytes(bytes: Bytes): void {
-  addPart(bytes.begin, bytes.length)
-}
-
 /** Number of the block that is being gathered: what entries know of another one does not hold. */
 let gathering: u32 = 1
 
@@ -25,9 +10,8 @@ export function beginBlock(): void {
   gathering++
 }
 
-/** LowCardinality: `u64 1`, `u64 0x600 | index type`, `u64 entries`, the dictionary, `u64 rows`, the indexes. */
-const BEFORE_DICTIONARY: u32 = 24
-const BEFORE_INDEXES: u32 = 8
+/** LowCardinality: `u64 1`, `u64 0x600 | index type`, `u64 entries`, the dictionary, `u64 rows`, the indexes; of these the numbers. */
+const LOW_CARDINALITY_BYTES: u32 = 32
 
 /** JSON: `u64 0`, varuint `max_dynamic_paths`, varuint 0; the former is 0 in the tables. */
 const JSON_PREFIX_BYTES: u32 = 10
@@ -45,7 +29,6 @@ export class Column {
   private dictionary: Bytes
   private entries: u32 = 0
   private isWide: bool = false
-  private counts: Bytes
   /** Of JSON. */
   private paths: Bytes
   private values: Bytes
@@ -53,7 +36,6 @@ export class Column {
   constructor(kind: Kind) {
     this.kind = kind
     this.dictionary = new Bytes(kind === Kind.LOW_CARDINALITY ? 512 : 0)
-    this.counts = new Bytes(BEFORE_DICTIONARY + BEFORE_INDEXES)
     this.paths = new Bytes(kind === Kind.JSON ? 4096 : 0)
     this.values = new Bytes(kind === Kind.JSON ? 4096 : 0)
     this.clear()
@@ -122,30 +104,27 @@ export class Column {
     return this.kind === Kind.TEXT && this.data.length === rows
   }
 
-  /** Exact size of what `write` adds to the parts. */
+  /** Exact size of what `write` writes. */
   bytes(): u32 {
     const bytes =
       this.header.length + this.data.length + this.dictionary.length + this.paths.length + this.values.length
-    if (this.kind === Kind.LOW_CARDINALITY) return bytes + BEFORE_DICTIONARY + BEFORE_INDEXES
+    if (this.kind === Kind.LOW_CARDINALITY) return bytes + LOW_CARDINALITY_BYTES
     return this.kind === Kind.JSON ? bytes + JSON_PREFIX_BYTES : bytes
   }
 
-  write(): void {
-    addBytes(this.header)
+  write(to: Bytes): void {
+    to.appendAll(this.header)
     if (this.kind === Kind.LOW_CARDINALITY) {
-      const counts = this.counts.begin
-      store<u64>(counts, 1)
-      store<u64>(counts, this.isWide ? 0x601 : 0x600, 8)
-      store<u64>(counts, this.entries, 16)
-      store<u64>(counts, this.isWide ? this.data.length >> 1 : this.data.length, 24)
-      addPart(counts, BEFORE_DICTIONARY)
-      addBytes(this.dictionary)
-      addPart(counts + BEFORE_DICTIONARY, BEFORE_INDEXES)
-    } else if (this.kind === Kind.JSON) addPart(JSON_PREFIX, JSON_PREFIX_BYTES)
-    addBytes(this.data)
+      to.appendInt64(1)
+      to.appendInt64(this.isWide ? 0x601 : 0x600)
+      to.appendInt64(this.entries)
+      to.appendAll(this.dictionary)
+      to.appendInt64(this.isWide ? this.data.length >> 1 : this.data.length)
+    } else if (this.kind === Kind.JSON) to.append(JSON_PREFIX, JSON_PREFIX_BYTES)
+    to.appendAll(this.data)
     if (this.kind !== Kind.JSON) return
-    addBytes(this.paths)
-    addBytes(this.values)
+    to.appendAll(this.paths)
+    to.appendAll(this.values)
   }
 
   clear(): void {

@@ -173,8 +173,7 @@ function readArray(at: usize, to: Bytes, depth: u32): usize {
     to.appendByte(NULLABLE)
     to.appendByte(type)
   }
-  to.ensure(5)
-  to.length = <u32>(writeVaruint(to.end, length) - to.begin)
+  to.appendVaruint(length)
   at = skipSpace(at + 1)
   for (let index: u32 = 0; index < length; index++) {
     if (type === OBJECTS) at = readElementObject(at, to, depth)

@@ -9,7 +9,7 @@
  */
 import { Block } from './block'
 import { Bytes, SLACK, setSecret } from './bytes'
-import { beginBlock, parts } from './columns'
+import { beginBlock } from './columns'
 import {
   browsers,
   Dictionary,
@@ -303,15 +303,15 @@ export function bytesOf(block: Block): u32 {
   return block.bytes()
 }
 
-/** Names the parts of a block, pairs of address and length; gives how many there are. */
-export function writeBlock(block: Block): u32 {
-  block.write()
-  return parts.length >> 3
+/** Writes a block; gives where. It is there until the next one is written. */
+export function writeBlock(block: Block): usize {
+  written.clear()
+  written.ensure(block.bytes())
+  block.write(written)
+  return written.begin
 }
 
-export function partsAt(): usize {
-  return parts.begin
-}
+const written = new Bytes(64 * 1024)
 
 export function clearBlock(block: Block): void {
   block.clear()

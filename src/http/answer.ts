@@ -4,10 +4,8 @@ import { REJECTIONS, RETRY_AFTER_SECONDS, type Rejection } from '../rejection.ts
 
 /** An answer with a JSON body. */
 export function answer(status: number, requestId: string, body: string, rate?: RateState): Response {
-  return new Response(body, {
-    status,
-    headers: { 'content-type': 'application/json', 'x-request-id': requestId, ...rateHeaders(rate) },
-  })
+  const headers = { 'content-type': 'application/json', 'x-request-id': requestId }
+  return new Response(body, { status, headers: rate === undefined ? headers : { ...headers, ...rateHeaders(rate) } })
 }
 
 /** The common shape of errors. */

@@ -36,6 +36,7 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
   const { telemetry } = edge
   const streamRoute = telemetry.route('GET', STREAM_PATH)
   for (const protocol of [STREAM_PROTOCOL, NO_PROTOCOL]) edge.pipeline.counts.of(protocol)
+  let listening: Bun.Server<unknown> | null = null
   const app = new Elysia({
     handler: { standardHostname: false }, // paths are found whatever the Host header is, also `api`
     websocket: socketOptions(edge.limits.bodyBytesMax),
@@ -47,7 +48,7 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
   })
     .use(serviceRoutes(service, telemetry))
     .use(documentationRoutes(DOCUMENTED_ROUTES, telemetry))
-    .use(frontDoors(edge))
+    .use(frontDoors(edge, (request) => listening?.requestIP(request)?.address))
     .get(STREAM_PATH, ({ request, server }) => server && openStream(edge, streams, streamRoute, request, server), {
       parse: 'none',
     })
@@ -66,6 +67,7 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
     // Not shared unless that is meant: with a second collector on the port by mistake, half of the requests would go to another log.
     .listen({ hostname: options.host, port: options.port, reusePort: options.isShared })
   const { server } = app
+  listening = server
   if (server === null || server.port === undefined) throw new Error(`cannot listen on ${options.host}:${options.port}`)
   return {
     port: server.port,
@@ -81,7 +83,7 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
 }
 
 /** All front doors. At their paths and all others that are documented, other methods are told which there are. */
-function frontDoors(edge: Edge) {
+function frontDoors(edge: Edge, addressOf: (request: Request) => string | undefined) {
   const app = new Elysia()
   for (const { method, path, door } of FRONT_DOORS) {
     const route = edge.telemetry.route(method, path)
@@ -89,7 +91,8 @@ function frontDoors(edge: Edge) {
     app.route(
       method,
       path,
-      ({ request, server }) => receive(edge, door, route, request, server?.requestIP(request)?.address),
+      // Not by the server that handlers can have: every request would get a property of its own for it.
+      ({ request }) => receive(edge, door, route, request, addressOf(request)),
       { parse: 'none' },
     )
   }

@@ -20,9 +20,7 @@ export interface Body {
 export interface BodyOptions {
   /** Limit on the body, before and after decompression. */
   readonly bytesMax: number
-  /** Keep the bytes as they came, for a signature over them. */
-  readonly keepRaw: boolean
-  /** Its bytes are wanted, and text perhaps. */
+  /** The bytes are wanted, to be scanned or for a signature over them; text perhaps. */
   readonly asBytes: boolean
 }
 
@@ -45,33 +43,44 @@ export function readBody(request: Request, options: BodyOptions, inFlight: InFli
   const encoding = headers.get('content-encoding')
   const length = headers.get('content-length')
   const lengthBytes = length === null ? Number.POSITIVE_INFINITY : Number(length)
-  if (encoding === null && lengthBytes <= WHOLE_BYTES_MAX && !options.keepRaw && !options.asBytes)
-    return readText(request, lengthBytes, bytesMax, inFlight)
-  return readEncoded(request, encodingOf(encoding), lengthBytes, { ...options, bytesMax }, inFlight)
+  if (encoding === null && lengthBytes <= WHOLE_BYTES_MAX && lengthBytes <= bytesMax)
+    return options.asBytes
+      ? readWhole(lengthBytes, inFlight, () => request.bytes(), bodyOfBytes)
+      : readWhole(lengthBytes, inFlight, () => request.text(), bodyOfText)
+  return readEncoded(request, encodingOf(encoding), lengthBytes, bytesMax, inFlight)
 }
 
-/** The usual body, plain and not large. Bun decodes it three times as fast as a body read as bytes. */
-async function readText(
-  request: Request,
+/** A body that is not large, and whose length is known: read by Bun, which is the fastest. */
+async function readWhole<Content>(
   lengthBytes: number,
-  bytesMax: number,
   inFlight: InFlightBytes,
+  read: () => Promise<Content>,
+  bodyOf: (content: Content, lengthBytes: number) => Body | Rejection,
 ): Promise<Body | Rejection> {
-  if (lengthBytes > bytesMax) return tooLarge(bytesMax, lengthBytes)
   const aheadBytes = Math.min(lengthBytes, ROOM_AHEAD_BYTES_MAX)
   if (!inFlight.take(aheadBytes)) return noRoom()
-  let refused: Rejection
+  let body: Body | Rejection
   try {
-    const text = await request.text()
-    if (isMangled(text, lengthBytes)) refused = notUtf8()
-    else if (inFlight.take(lengthBytes - aheadBytes))
-      return { text: () => text, bytes: lengthBytes, heldBytes: lengthBytes }
-    else refused = noRoom()
+    body = bodyOf(await read(), lengthBytes)
+    if (!isRejection(body)) {
+      if (inFlight.take(lengthBytes - aheadBytes)) return body
+      body = noRoom()
+    }
   } catch {
-    refused = incomplete()
+    body = incomplete()
   }
   inFlight.release(aheadBytes)
-  return refused
+  return body
+}
+
+function bodyOfBytes(content: Uint8Array, heldBytes: number, raw = content): Body {
+  return { text: () => decodeUtf8(content) ?? notUtf8(), content, bytes: content.length, heldBytes, raw }
+}
+
+/** Bun decodes three times as fast as a body that was read as bytes is decoded. */
+function bodyOfText(text: string, lengthBytes: number): Body | Rejection {
+  if (isMangled(text, lengthBytes)) return notUtf8()
+  return { text: () => text, bytes: lengthBytes, heldBytes: lengthBytes }
 }
 
 /**
@@ -88,56 +97,27 @@ async function readEncoded(
   request: Request,
   encoding: Encoding | undefined | Rejection,
   lengthBytes: number,
-  { bytesMax }: BodyOptions,
+  bytesMax: number,
   inFlight: InFlightBytes,
 ): Promise<Body | Rejection> {
   if (isRejection(encoding)) return encoding
   if (lengthBytes > bytesMax && lengthBytes !== Number.POSITIVE_INFINITY) return tooLarge(bytesMax, lengthBytes)
-  const raw =
+  const read =
     lengthBytes <= WHOLE_BYTES_MAX
-      ? await readBytes(request, lengthBytes, inFlight)
+      ? await readWhole(lengthBytes, inFlight, () => request.bytes(), bodyOfBytes)
       : await readChunks(request, bytesMax, inFlight)
-  if (isRejection(raw)) return raw
-  let { bytes: content, heldBytes } = raw
-  if (encoding !== undefined) {
-    const decompressed = decompress(encoding, content, bytesMax)
-    const more = isRejection(decompressed) ? 0 : Math.max(0, decompressed.length - heldBytes)
-    if (isRejection(decompressed) || !inFlight.take(more)) {
-      inFlight.release(heldBytes)
-      return isRejection(decompressed) ? decompressed : noRoom()
-    }
-    content = decompressed
-    heldBytes += more
-  }
-  return { text: () => decodeUtf8(content) ?? notUtf8(), content, bytes: content.length, heldBytes, raw: raw.bytes }
-}
-
-async function readBytes(
-  request: Request,
-  lengthBytes: number,
-  inFlight: InFlightBytes,
-): Promise<{ bytes: Uint8Array; heldBytes: number } | Rejection> {
-  const aheadBytes = Math.min(lengthBytes, ROOM_AHEAD_BYTES_MAX)
-  if (!inFlight.take(aheadBytes)) return noRoom()
-  let refused: Rejection
-  try {
-    const bytes = await request.bytes()
-    if (inFlight.take(lengthBytes - aheadBytes)) return { bytes, heldBytes: lengthBytes }
-    refused = noRoom()
-  } catch {
-    refused = incomplete()
-  }
-  inFlight.release(aheadBytes)
-  return refused
+  if (isRejection(read) || read.content === undefined || encoding === undefined) return read
+  const { content: raw, heldBytes } = read
+  const content = decompress(encoding, raw, bytesMax)
+  const more = isRejection(content) ? 0 : Math.max(0, content.length - heldBytes)
+  if (!isRejection(content) && inFlight.take(more)) return bodyOfBytes(content, heldBytes + more, raw)
+  inFlight.release(heldBytes)
+  return isRejection(content) ? content : noRoom()
 }
 
 /** A body that is large, or whose length is not known before it has ended. */
-async function readChunks(
-  request: Request,
-  bytesMax: number,
-  inFlight: InFlightBytes,
-): Promise<{ bytes: Uint8Array; heldBytes: number } | Rejection> {
-  if (request.body === null) return { bytes: new Uint8Array(0), heldBytes: 0 }
+async function readChunks(request: Request, bytesMax: number, inFlight: InFlightBytes): Promise<Body | Rejection> {
+  if (request.body === null) return bodyOfBytes(new Uint8Array(0), 0)
   // One buffer and not the chunks: there may be a million of one byte each.
   const gathered = new ByteBuffer()
   let refused: Rejection | undefined
@@ -152,7 +132,7 @@ async function readChunks(
     refused = incomplete()
   }
   const heldBytes = gathered.length
-  if (refused === undefined) return { bytes: gathered.bytes.subarray(0, heldBytes), heldBytes }
+  if (refused === undefined) return bodyOfBytes(gathered.bytes.subarray(0, heldBytes), heldBytes)
   inFlight.release(heldBytes)
   return refused
 }

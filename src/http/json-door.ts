@@ -65,8 +65,8 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   if (isRejection(early)) return early
   const { bodyBytesMax } = protocol.limits(edge)
   const bytesMax = early?.key.bodyBytesMax ?? bodyBytesMax
-  const asBytes = protocol.isScannable === true && edge.scanner !== undefined
-  const body = await readBody(request, { bytesMax, keepRaw: isSigned(request), asBytes }, edge.inFlight)
+  const isScanned = protocol.isScannable === true && edge.scanner !== undefined
+  const body = await readBody(request, { bytesMax, asBytes: isScanned || isSigned(request) }, edge.inFlight)
   if (isRejection(body)) return body
   edge.pipeline.counts.of(visit.protocol).bytes += body.bytes
   try {

@@ -25,6 +25,7 @@ const BLOCK_ROWS_ENOUGH = 512
 const CHECK_ROWS = 32
 
 const NO_IDS: readonly number[] = []
+const CLOSED = Promise.resolve<CommitOutcome>('closed')
 
 export interface GroupCommitOptions {
   readonly log: EventLog
@@ -130,9 +131,9 @@ export class GroupCommit {
    * @param ids keys of those event ids that are to be found again after a start, three words each
    * @param trace of the request, when it is sampled
    */
-  async append(batch: Batch, ids: readonly number[] = NO_IDS, trace?: Trace): Promise<CommitOutcome> {
-    while (!this.closed && this.gathering.isFull) await this.gathering.outcome
-    if (this.closed) return 'closed'
+  append(batch: Batch, ids: readonly number[] = NO_IDS, trace?: Trace): Promise<CommitOutcome> {
+    if (this.closed) return CLOSED
+    if (this.gathering.isFull) return this.gathering.outcome.then(() => this.append(batch, ids, trace))
     const group = this.gathering
     group.append(batch, ids, trace, this.blockBytesMax)
     this.running ??= this.run()

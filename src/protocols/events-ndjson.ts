@@ -73,7 +73,7 @@ function openStream({ edge, request }: Visit): OpenBody | Rejection {
 /** A signed body cannot be used before its end was seen: it is read whole, within the limit of other bodies. */
 async function readSigned({ edge, request }: Visit, context: RequestContext): Promise<OpenBody | Rejection> {
   const bytesMax = context.key.bodyBytesMax ?? edge.limits.bodyBytesMax
-  const body = await readBody(request, { bytesMax, keepRaw: true, asBytes: true }, edge.inFlight)
+  const body = await readBody(request, { bytesMax, asBytes: true }, edge.inFlight)
   if (isRejection(body)) return body
   const signature = await verify(context, request, body.raw)
   if (isRejection(signature)) {

@@ -53,8 +53,7 @@ export interface ScannerExports {
   appendRows(rows: Address, block: Address): void
   rowsOf(block: Address): number
   bytesOf(block: Address): number
-  writeBlock(block: Address): number
-  partsAt(): Address
+  writeBlock(block: Address): Address
   clearBlock(block: Address): void
 }
 

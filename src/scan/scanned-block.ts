@@ -42,17 +42,8 @@ export class ModuleBlock implements ScannedBlock {
   }
 
   writeTo(target: Uint8Array, offset: number): void {
-    const { exports } = this.module
-    const parts = exports.writeBlock(this.address)
-    const { memory } = this.module
-    const places = new Uint32Array(memory.buffer, exports.partsAt(), 2 * parts)
-    let to = offset
-    for (let index = 0; index < places.length; index += 2) {
-      const at = places[index] as number
-      const length = places[index + 1] as number
-      target.set(memory.subarray(at, at + length), to)
-      to += length
-    }
+    const at = this.module.exports.writeBlock(this.address)
+    target.set(this.module.memory.subarray(at, at + this.byteLength), offset)
   }
 
   clear(): void {
