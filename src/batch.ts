@@ -15,7 +15,9 @@ export interface Batch {
   readonly length: number
   readonly tenantId: string
   readonly workspaceId: string
-  /** Whether an event has an id that its client gave. */
+  /** Whether any event has an id that its client gave. */
+  readonly hasIds: boolean
+  /** Whether an event has one. */
   hasId(index: number): boolean
   /** The key of such an id. */
   keyOf(index: number, keys: WorkspaceKeys): WorkspaceKeys
@@ -46,6 +48,10 @@ export class EventBatch implements Batch {
 
   get workspaceId(): string {
     return this.at(0).workspaceId
+  }
+
+  get hasIds(): boolean {
+    return this.events.some(({ eventId }) => eventId !== undefined)
   }
 
   hasId(index: number): boolean {

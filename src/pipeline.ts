@@ -1,6 +1,6 @@
 /** The life of an event, from a checked key to durable on disk. Every protocol ends here. */
 import { type Batch, EventBatch } from './batch.ts'
-import type { Dedupe } from './dedupe/dedupe.ts'
+import { type Dedupe, unreserved } from './dedupe/dedupe.ts'
 import { readDraft } from './draft.ts'
 import { enrich } from './enrich.ts'
 import type { Event } from './event.ts'
@@ -106,7 +106,7 @@ export class Pipeline {
   private async store(facts: RequestFacts, batch: Batch, rate: RateState | undefined): Promise<Rejection | undefined> {
     let waiting = batch
     while (waiting.length > 0) {
-      const asked = this.dedupe.reserve(waiting)
+      const asked = waiting.hasIds ? this.dedupe.reserve(waiting) : unreserved(waiting)
       const reservation = asked instanceof Promise ? await asked : asked
       const { fresh, duplicates, pending } = reservation
       let outcome: CommitOutcome | undefined

@@ -64,17 +64,16 @@ export interface Dedupe {
 }
 
 const NO_IDS: readonly number[] = []
+const NO_COPIES: readonly PendingCopy[] = []
+
+/** All of these are to be appended: they have no ids, or nobody looks at them. */
+export function unreserved(batch: Batch): Reservation {
+  return { fresh: batch, ids: NO_IDS, duplicates: 0, pending: NO_COPIES, undecided: 0, settle: () => undefined }
+}
 
 /** Every event is new. */
 export const NO_DEDUPE: Dedupe = {
-  reserve: (batch) => ({
-    fresh: batch,
-    ids: NO_IDS,
-    duplicates: 0,
-    pending: [],
-    undecided: 0,
-    settle: () => undefined,
-  }),
+  reserve: unreserved,
   stats: () => ({ ids: 0, bytes: 0, duplicates: 0, coveredMs: 0 }),
   close: () => Promise.resolve(),
 }

@@ -86,8 +86,9 @@ class Group {
     if (trace !== undefined && this.requests.length < LINKS_MAX) this.requests.push(trace)
     // Asking for the size takes a look at every column: not for every single event.
     if ((before % CHECK_ROWS) + length < CHECK_ROWS) return
-    const { events, scanned } = this.blocks
-    this.isFull = events.byteLength + scanned.byteLength >= blockBytesMax
+    let bytes = 0
+    for (const block of [this.blocks.events, this.blocks.scanned]) if (block.rows > 0) bytes += block.byteLength
+    this.isFull = bytes >= blockBytesMax
   }
 
   close(outcome: CommitOutcome): void {

@@ -35,6 +35,11 @@ export class ScannedRows implements Batch {
     this.areIdsGiven = module.exports.areIdsGiven(rows)
   }
 
+  get hasIds(): boolean {
+    const { memory } = this.module
+    return memory.subarray(this.areIdsGiven, this.areIdsGiven + this.length).includes(1)
+  }
+
   hasId(index: number): boolean {
     return this.module.memory[this.areIdsGiven + index] !== 0
   }
@@ -97,6 +102,10 @@ export class PickedRows implements Batch {
 
   get workspaceId(): string {
     return this.all.workspaceId
+  }
+
+  get hasIds(): boolean {
+    return this.indexes.some((index) => this.all.hasId(index))
   }
 
   hasId(index: number): boolean {
