@@ -20,7 +20,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import { errorCode, type FileEntry, type FileSystem } from './file-system.ts'
 import { parseIdFileName } from './id-chunk.ts'
 import { LOCK_FILE } from './lock.ts'
-import { padNumber, parseSegmentFileName, segmentFileName } from './segment.ts'
+import { padNumber, parseSegmentFileName, type SegmentState, segmentFileName } from './segment.ts'
 
 /** A segment file, or a file of event ids, found at start. */
 export interface FoundSegment {
@@ -45,7 +45,7 @@ const RESERVED_NUMBERS = 65_536
 export class LogDirectory {
   readonly path: string
   /** The files found at opening, in the order of their numbers. */
-  readonly found: Record<'open' | 'sealed' | 'ids', FoundSegment[]> = { open: [], sealed: [], ids: [] }
+  readonly found: Record<SegmentState | 'ids', FoundSegment[]> = { open: [], sealed: [], spare: [], ids: [] }
   readonly #fileSystem: FileSystem
   #logId = ''
   #next = 0
@@ -72,7 +72,7 @@ export class LogDirectory {
     return `${this.path}/${DAMAGED_DIRECTORY}`
   }
 
-  segmentPath(number: number, state: 'open' | 'sealed'): string {
+  segmentPath(number: number, state: SegmentState): string {
     return `${this.path}/${segmentFileName(number, state)}`
   }
 

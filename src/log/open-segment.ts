@@ -5,7 +5,13 @@ import type { EncodedBlock, RecordPosition } from './event-log.ts'
 import type { LogFile } from './file-system.ts'
 import { IdBuffer } from './id-buffer.ts'
 import type { Ring, RingRegion } from './ring.ts'
-import { encodeRecordHeader, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, segmentSeed } from './segment.ts'
+import {
+  END_MARK_BYTES,
+  encodeRecordHeader,
+  RECORD_HEADER_BYTES,
+  SEGMENT_HEADER_BYTES,
+  segmentSeed,
+} from './segment.ts'
 import { writeAll } from './set-aside.ts'
 
 /** A segment's blocks in the ring: there for all of its records, or not at all. */
@@ -64,6 +70,8 @@ export class OpenSegment {
   isEntrySynced = false
   /** There may be bytes of refused blocks behind the end. */
   needsCut = false
+  /** The file ends with the last record: for good. */
+  isCut = false
   isRenamed = false
   areIdsKept = false
   ring: RingCopy | undefined
@@ -92,7 +100,7 @@ export class OpenSegment {
   /** Writes the blocks behind the end: from the ring when it has room for them, else from memory of its own. */
   write(blocks: readonly EncodedBlock[], byteLength: number): void {
     assert(this.#pending === undefined && !this.needsCut)
-    const region = this.ring && this.#ring.reserve(byteLength)
+    const region = this.ring && this.#ring.reserve(byteLength + END_MARK_BYTES)
     if (region === undefined) this.leaveRing()
     this.#pending = { blocks, byteLength, region }
     this.needsCut = true
@@ -100,8 +108,10 @@ export class OpenSegment {
       this.#writeFromScratch(blocks, byteLength)
       return
     }
-    this.#encode(blocks, 0, blocks.length, this.#ring.memory, region.offset, this.end, this.ring)
-    writeAll(this.file, this.#ring.memory, region.offset, byteLength, this.end)
+    const { memory } = this.#ring
+    this.#encode(blocks, 0, blocks.length, memory, region.offset, this.end, this.ring)
+    memory.fill(0, region.offset + byteLength, region.offset + region.byteLength)
+    writeAll(this.file, memory, region.offset, region.byteLength, this.end)
   }
 
   /** The written records are on disk. */
@@ -150,9 +160,11 @@ export class OpenSegment {
         length = next
         last += 1
       }
-      const scratch = this.#scratch.ofAtLeast(length, byteLength)
+      const markBytes = last === blocks.length ? END_MARK_BYTES : 0
+      const scratch = this.#scratch.ofAtLeast(length + markBytes, byteLength)
       this.#encode(blocks, first, last, scratch, 0, position, undefined)
-      writeAll(this.file, scratch, 0, length, position)
+      scratch.fill(0, length, length + markBytes)
+      writeAll(this.file, scratch, 0, length + markBytes, position)
       position += length
       first = last
     }

@@ -7,7 +7,13 @@
 import type { Logger } from '../telemetry/logger.ts'
 import { type FileSystem, isNoSpace, type LogFile } from './file-system.ts'
 import type { FoundSegment, LogDirectory } from './log-directory.ts'
-import { decodeRecordHeader, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, segmentSeed } from './segment.ts'
+import {
+  decodeRecordHeader,
+  END_MARK_BYTES,
+  RECORD_HEADER_BYTES,
+  SEGMENT_HEADER_BYTES,
+  segmentSeed,
+} from './segment.ts'
 import { type SegmentScan, scanSegment } from './segment-scan.ts'
 import { copyAside, isAllZero, moveAside, rewriteInPlace } from './set-aside.ts'
 
@@ -87,8 +93,8 @@ async function discard(
   scan: SegmentScan,
   tail: Tail,
 ): Promise<RecoveredFile> {
-  const tornTails = tail === 'none' || tail === 'damaged' ? 0 : 1
-  if (tail === 'none' || tail === 'zero') {
+  const tornTails = tail === 'zero' || tail === 'torn' ? 1 : 0
+  if (tail === 'none' || tail === 'unused' || tail === 'zero') {
     await fileSystem.remove(directory.segmentPath(number, 'open'))
     return { ...NOTHING, outcome: 'gone', tornTails }
   }
@@ -98,17 +104,25 @@ async function discard(
   return { ...NOTHING, outcome: 'aside', damagedRecords: 1, damagedBytes: scan.fileBytes }
 }
 
-type Tail = 'none' | 'zero' | 'torn' | 'damaged'
+type Tail = 'none' | 'unused' | 'zero' | 'torn' | 'damaged'
 
-/** `torn` is what a write looks like that did not come to its end; `damaged` may also be bytes that have changed. */
+/**
+ * `unused`: behind the end mark, or in a file that was another segment's and that nothing was written to. `torn` is what a write looks
+ * like that did not come to its end; `damaged` may also be bytes that have changed.
+ */
 async function classifyTail(file: LogFile, number: number, scan: SegmentScan): Promise<Tail> {
+  if (scan.records.length === 0 && scan.header === 'other') return 'unused'
   if (scan.records.length === 0 && scan.header === 'damaged') {
     if (scan.fileBytes === 0) return 'none'
     if (scan.fileBytes < SEGMENT_HEADER_BYTES) return 'torn'
     return (await isAllZero(file, { start: 0, end: scan.fileBytes })) ? 'zero' : 'damaged'
   }
   if (scan.end >= scan.fileBytes) return 'none'
-  if (await isAllZero(file, { start: scan.end, end: scan.fileBytes })) return 'zero'
+  const isMarked = await isAllZero(file, { start: scan.end, end: Math.min(scan.end + END_MARK_BYTES, scan.fileBytes) })
+  const markEnd = scan.end + END_MARK_BYTES
+  if (isMarked && markEnd < scan.fileBytes && (await isAllZero(file, { start: markEnd, end: scan.fileBytes })))
+    return 'zero'
+  if (isMarked) return 'unused'
   if (scan.fileBytes - scan.end < RECORD_HEADER_BYTES) return 'torn'
   const bytes = new Uint8Array(RECORD_HEADER_BYTES)
   await file.read(bytes, scan.end)
@@ -126,6 +140,10 @@ async function cutTail(
   tail: Tail,
 ): Promise<number> {
   if (tail === 'none') return scan.fileBytes
+  if (tail === 'unused') {
+    await file.truncate(scan.end)
+    return scan.end
+  }
   const range = { start: scan.end, end: scan.fileBytes }
   const fields = { segment: number, start: range.start, bytes: range.end - range.start }
   if (tail === 'damaged') {

@@ -14,6 +14,7 @@ import { readFromFile, readFromRing } from './segment-read.ts'
 import { scanSegment } from './segment-scan.ts'
 import { verifySegment } from './segment-verify.ts'
 import { moveAside } from './set-aside.ts'
+import { removeIfThere, type SpareFiles } from './spare-files.ts'
 
 /** A sealed segment file, as it comes from the writer or was found at start. */
 export interface SealedFile {
@@ -30,6 +31,8 @@ export interface SealedFile {
 
 interface Segment extends SealedFile {
   isTaken: boolean
+  /** An attempt to let go of the file was made. */
+  isLeft: boolean
   /** Bytes in it are damaged and could not be copied: instead of being deleted the file is moved to `damaged/`. */
   isKept: boolean
 }
@@ -45,17 +48,19 @@ export class SealedSegments {
   readonly #account: LogAccount
   readonly #ring: Ring
   readonly #background: Background
+  readonly #spares: SpareFiles
   readonly #queue = new SealedQueue<Segment>()
   readonly #segments = new Map<number, Segment>()
   #taken = 0
 
-  constructor(context: RecoveryContext, account: LogAccount, ring: Ring, background: Background) {
+  constructor(context: RecoveryContext, account: LogAccount, ring: Ring, background: Background, spares: SpareFiles) {
     this.#context = context
     this.#fileSystem = context.fileSystem
     this.#directory = context.directory
     this.#account = account
     this.#ring = ring
     this.#background = background
+    this.#spares = spares
   }
 
   /** Segments that nobody has taken. */
@@ -80,7 +85,7 @@ export class SealedSegments {
 
   /** A segment whose seal is durable. */
   add(file: SealedFile): void {
-    const segment = { ...file, isTaken: false, isKept: false }
+    const segment = { ...file, isTaken: false, isLeft: false, isKept: false }
     this.#segments.set(segment.number, segment)
     this.#queue.push(segment)
   }
@@ -155,24 +160,33 @@ export class SealedSegments {
     }
   }
 
-  /** Resolves after the first attempt to delete the file; the background repeats it until it works. */
+  /** Resolves after the first attempt to let go of the file; the background repeats it until it works. */
   async release(number: number): Promise<void> {
     const segment = this.#takenSegment(number)
     this.#forget(segment)
     for (const region of segment.inRing?.copy.regions ?? []) this.#ring.release(region)
     await this.#background.add(async () => {
-      await this.#delete(segment)
+      await this.#leave(segment)
       this.#account.logBytes -= segment.fileBytes
     })
   }
 
-  async #delete(segment: Segment): Promise<void> {
-    try {
-      if (segment.isKept) await moveAside(this.#fileSystem, this.#directory, segment.number, 'sealed')
-      else await this.#fileSystem.remove(this.#directory.segmentPath(segment.number, 'sealed'))
-    } catch (error) {
-      // It can fail after it happened; then the next attempt does not find the file.
-      if (errorCode(error) !== 'ENOENT') throw error
+  /** The file is not needed any more: it is written over as another one, or deleted. */
+  async #leave(segment: Segment): Promise<void> {
+    const { number, isKept, isLeft } = segment
+    segment.isLeft = true
+    if (isKept) {
+      try {
+        await moveAside(this.#fileSystem, this.#directory, number, 'sealed')
+      } catch (error) {
+        if (errorCode(error) !== 'ENOENT') throw error
+      }
+    } else if (!isLeft && this.#spares.wants(segment.fileBytes)) {
+      await this.#spares.keep(number)
+    } else {
+      await removeIfThere(this.#fileSystem, this.#directory.segmentPath(number, 'sealed'))
+      // The attempt before may have failed when it had a new name.
+      if (isLeft) await removeIfThere(this.#fileSystem, this.#directory.segmentPath(number, 'spare'))
     }
   }
 

@@ -19,8 +19,8 @@ export interface DamagedRange {
 
 /** What a segment file holds. */
 export interface SegmentScan {
-  /** The file header, `damaged`, or `newer` when this version must not touch the file. */
-  readonly header: SegmentHeader | 'damaged' | 'newer'
+  /** The file header; `other`: that of another segment; `damaged`; or `newer` when this version must not touch the file. */
+  readonly header: SegmentHeader | 'other' | 'damaged' | 'newer'
   /** The log id the records belong to. */
   readonly logId: string
   readonly records: readonly RecordPosition[]
@@ -41,11 +41,12 @@ export async function scanSegment(file: LogFile, number: number, logId: string):
   const window = new FileWindow(file, await file.size())
   const header = readHeader(await window.bytes(0, SEGMENT_HEADER_BYTES), number)
   if (header === 'newer') return { header, logId, records: [], damaged: [], end: 0, fileBytes: window.fileBytes }
-  const ownLogId = header === 'damaged' ? logId : header.logId
+  const isGood = typeof header === 'object'
+  const ownLogId = isGood ? header.logId : logId
   const seed = segmentSeed(ownLogId, number)
   const records: RecordPosition[] = []
   const damaged: DamagedRange[] = []
-  if (header === 'damaged') damaged.push({ start: 0, end: Math.min(SEGMENT_HEADER_BYTES, window.fileBytes) })
+  if (!isGood) damaged.push({ start: 0, end: Math.min(SEGMENT_HEADER_BYTES, window.fileBytes) })
 
   let position = SEGMENT_HEADER_BYTES
   let end = SEGMENT_HEADER_BYTES
@@ -70,10 +71,10 @@ export async function scanSegment(file: LogFile, number: number, logId: string):
   return { header, logId: ownLogId, records, damaged, end, fileBytes: window.fileBytes }
 }
 
-/** A header that names another number belongs to another file: the records' seeds decide whose they are. */
-function readHeader(bytes: Uint8Array, number: number): SegmentHeader | 'damaged' | 'newer' {
+/** Of a header that names another number, the records' seeds decide whose they are. */
+function readHeader(bytes: Uint8Array, number: number): SegmentScan['header'] {
   const header = decodeSegmentHeader(bytes)
-  return typeof header === 'object' && header.number !== number ? 'damaged' : header
+  return typeof header === 'object' && header.number !== number ? 'other' : header
 }
 
 /** Position of the next good record header from `from` on, or the end of the file. */

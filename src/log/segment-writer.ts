@@ -8,8 +8,9 @@ import type { LogDirectory } from './log-directory.ts'
 import { OpenSegment, Scratch } from './open-segment.ts'
 import type { Ring } from './ring.ts'
 import type { SealedFile } from './sealed-segments.ts'
-import { encodeSegmentHeader, SEGMENT_HEADER_BYTES } from './segment.ts'
+import { END_MARK_BYTES, encodeSegmentHeader, SEGMENT_HEADER_BYTES } from './segment.ts'
 import { writeAll } from './set-aside.ts'
+import type { SpareFiles } from './spare-files.ts'
 
 /** What a writer works with. */
 export interface SegmentWriterOptions {
@@ -18,6 +19,8 @@ export interface SegmentWriterOptions {
   readonly account: LogAccount
   readonly ring: Ring
   readonly background: Background
+  /** Files to be written over. */
+  readonly spares: SpareFiles
   /** Where the event ids of sealed segments go; undefined: nowhere. */
   readonly ids: IdJournal | undefined
   /** Wall clock, ms since 1970. */
@@ -137,14 +140,15 @@ export class SegmentWriter {
   }
 
   async #create(): Promise<OpenSegment> {
-    const { directory, fileSystem, ring, account, now } = this.#options
+    const { directory, fileSystem, ring, spares, account, now } = this.#options
     const number = await directory.takeNumber()
-    const file = await fileSystem.open(directory.segmentPath(number, 'open'), 'create')
+    const file = (await spares.take(number)) ?? (await fileSystem.open(directory.segmentPath(number, 'open'), 'create'))
     const segment = new OpenSegment(number, directory.logId, file, ring, this.#scratch)
     account.logBytes += SEGMENT_HEADER_BYTES
     try {
-      const header = encodeSegmentHeader({ logId: segment.logId, number, createdAt: now() })
-      writeAll(file, header, 0, header.byteLength, 0)
+      const begin = new Uint8Array(SEGMENT_HEADER_BYTES + END_MARK_BYTES)
+      begin.set(encodeSegmentHeader({ logId: segment.logId, number, createdAt: now() }))
+      writeAll(file, begin, 0, begin.byteLength, 0)
     } catch (error) {
       void this.#discard(segment)
       throw error
@@ -166,6 +170,7 @@ export class SegmentWriter {
     segment.drop()
     account.report(operation, error)
     let isUsable = false
+    if (isNoSpace(error)) this.#options.spares.clear()
     if (operation === 'write' && isNoSpace(error)) {
       try {
         await segment.file.truncate(segment.end)
@@ -222,8 +227,11 @@ export class SegmentWriter {
     segment.isRenamed = true
   }
 
+  /** Before its seal or removal: nothing is behind the last record any more. */
   async #cut(segment: OpenSegment): Promise<void> {
-    if (segment.needsCut) await segment.file.truncate(segment.end)
+    if (segment.isCut) return
+    await segment.file.truncate(segment.end)
+    segment.isCut = true
     segment.needsCut = false
   }
 

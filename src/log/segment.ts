@@ -2,7 +2,8 @@
  * The byte format of a segment file, version 1. All numbers are little endian.
  *
  * A file is a file header followed by records. Its name says its number and state: `<20 digits>.open` while it is
- * written, `<20 digits>.sealed` from then on, when it never changes again.
+ * written, `<20 digits>.sealed` from then on, when it never changes again; `<20 digits>.spare` when it was released and waits
+ * to be written over as a new segment (see `spare-files.ts`).
  *
  *     file header, 64 bytes               record header, 32 bytes, followed by the block
  *      0  8  "PENSTOCK"                    0  4  magic F5 50 52 FF (never part of UTF-8 text)
@@ -19,6 +20,9 @@
  * header the next record is found by searching for the next good header; and when the file header is damaged, the
  * records are still good under the number in the name and the log id of the directory.
  *
+ * While a file is open, 32 zero bytes follow its last record: the end mark. Behind it may be what the file held as another
+ * segment. A sealed file ends with its last record.
+ *
  * The checksum is zlib's CRC-32 and not CRC-32C, because Bun has the first one in hardware speed (45 GiB/s).
  */
 import assert from 'node:assert/strict'
@@ -28,6 +32,8 @@ import { crc32 } from 'node:zlib'
 export const SEGMENT_HEADER_BYTES = 64
 /** Bytes of the header of a record. */
 export const RECORD_HEADER_BYTES = 32
+/** Zero bytes that follow the last record of an open file: a record header that is none. */
+export const END_MARK_BYTES = RECORD_HEADER_BYTES
 /** The first bytes of each record header. */
 export const RECORD_MAGIC = Uint8Array.of(0xf5, 0x50, 0x52, 0xff)
 
@@ -35,12 +41,15 @@ const FORMAT_VERSION = 1
 const KIND_NATIVE_BLOCK = 1
 const FILE_MAGIC = new TextEncoder().encode('PENSTOCK')
 const RECORD_MAGIC_NUMBER = 0xff5250f5
-const NAME = /^(\d{20})\.(open|sealed)$/
+const NAME = /^(\d{20})\.(open|sealed|spare)$/
+
+/** What a segment file is, as its name says. */
+export type SegmentState = 'open' | 'sealed' | 'spare'
 
 /** What the name of a segment file says. */
 export interface SegmentName {
   readonly number: number
-  readonly state: 'open' | 'sealed'
+  readonly state: SegmentState
 }
 
 /** The file header's fields. */
@@ -61,7 +70,7 @@ export interface RecordHeader {
 }
 
 /** The name of a segment's file. */
-export function segmentFileName(number: number, state: 'open' | 'sealed'): string {
+export function segmentFileName(number: number, state: SegmentState): string {
   return `${padNumber(number)}.${state}`
 }
 
@@ -70,7 +79,7 @@ export function parseSegmentFileName(name: string): SegmentName | undefined {
   const match = NAME.exec(name)
   const number = Number(match?.[1])
   if (!Number.isSafeInteger(number)) return undefined
-  return { number, state: match?.[2] === 'open' ? 'open' : 'sealed' }
+  return { number, state: match?.[2] as SegmentState }
 }
 
 /** A segment number as 20 digits, so that names sort as numbers do. */

@@ -36,6 +36,7 @@ import type { IsWanted } from './sealed-queue.ts'
 import { SealedSegments } from './sealed-segments.ts'
 import { SEGMENT_HEADER_BYTES } from './segment.ts'
 import { SegmentWriter } from './segment-writer.ts'
+import { SpareFiles, type SpareOptions } from './spare-files.ts'
 
 /** What a write-ahead log is opened with. */
 export interface WriteAheadLogOptions {
@@ -51,6 +52,8 @@ export interface WriteAheadLogOptions {
   readonly logBytesMax: number
   /** How long the keys of event ids are kept for `restoreIds`; left out: not at all. */
   readonly ids?: IdRetention
+  /** Files of released segments that are written over; see `spare-files.ts`. */
+  readonly spares?: SpareOptions
   readonly logger: Logger
   readonly fileSystem?: FileSystem
   readonly lock?: (directory: string) => DirectoryLock
@@ -68,6 +71,7 @@ export class WriteAheadLog implements EventLog {
   readonly #account: LogAccount
   readonly #ring: Ring
   readonly #background: Background
+  readonly #spares: SpareFiles
   readonly #sealed: SealedSegments
   readonly #writer: SegmentWriter
   readonly #ids: IdJournal | undefined
@@ -83,7 +87,7 @@ export class WriteAheadLog implements EventLog {
     const background = new Background({
       retryMinMs: options.retryMinMs ?? 50,
       retryMaxMs: options.retryMaxMs ?? 5_000,
-      tick: () => this.#sealByAge(),
+      tick: () => Math.min(this.#sealByAge(), this.#spares.expire()),
       onError: (error, attempts) => account.report('background', error, attempts),
     })
     this.#options = options
@@ -91,12 +95,13 @@ export class WriteAheadLog implements EventLog {
     this.#account = account
     this.#ring = ring
     this.#background = background
-    this.#sealed = new SealedSegments(this.#context, account, ring, background)
+    this.#spares = new SpareFiles(fileSystem, directory, background, options.spares)
+    this.#sealed = new SealedSegments(this.#context, account, ring, background, this.#spares)
     const { segmentBytes, logBytesMax } = options
     this.#ids = options.ids && new IdJournal({ ...options.ids, context: this.#context, account, now })
     const onSealed = this.#sealed.add.bind(this.#sealed)
     this.#writer = new SegmentWriter({
-      ...{ fileSystem, directory, account, ring, background },
+      ...{ fileSystem, directory, account, ring, background, spares: this.#spares },
       ...{ now, segmentBytes, logBytesMax, onSealed, ids: this.#ids },
     })
   }
@@ -132,7 +137,8 @@ export class WriteAheadLog implements EventLog {
   }
 
   async #recover(): Promise<void> {
-    const { open, sealed } = this.#context.directory.found
+    const { open, sealed, spare } = this.#context.directory.found
+    for (const { number } of spare) this.#spares.remove(number)
     await this.#background.add(async () => {
       // The process before may have ended between a rename and its sync.
       await this.#context.fileSystem.syncDirectory(this.#options.directory)
@@ -214,6 +220,7 @@ export class WriteAheadLog implements EventLog {
 
   async #close(): Promise<void> {
     await this.#writer.seal()
+    this.#spares.close()
     await this.#background.stop()
     this.#sealed.close()
   }

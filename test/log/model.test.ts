@@ -118,6 +118,7 @@ class Model {
           segmentBytes: 2500,
           ringBytes: 2000,
           logBytesMax: 12_000,
+          spares: { bytesMin: 1, keptMs: this.#random() < 0.5 ? 60_000 : 1 },
           now: () => Math.floor(this.#random() * 1e12),
         }),
       )
@@ -236,11 +237,11 @@ class Model {
       logBytes: 0,
     })
     await log.dispose()
-    expect(this.disk.names(DIRECTORY).filter((name) => /open|sealed/.test(name))).toEqual([])
+    expect(this.disk.names(DIRECTORY).filter((name) => /open|sealed|spare/.test(name))).toEqual([])
   }
 }
 
-const RUNS = 400
+const RUNS = Number(process.env.MODEL_RUNS ?? 400)
 
 test('whatever fails and whenever it crashes, what was acknowledged comes out once and what was refused does not', async () => {
   await fc.assert(
@@ -256,4 +257,4 @@ test('whatever fails and whenever it crashes, what was acknowledged comes out on
     ),
     { numRuns: RUNS },
   )
-}, 60_000)
+}, 6_000_000)
