@@ -42,12 +42,22 @@ export interface RecordPosition {
   readonly checksum: number
 }
 
+/**
+ * How the blocks of a segment are inserted: as they are, or small ones joined, by the rule of `sink/insert-body.ts`. It is part of the segment,
+ * because ClickHouse knows a batch again only in the same blocks.
+ */
+export type InsertForm = 'plain' | 'joined'
+
+/** That of segments that are made now. */
+export const INSERT_FORM: InsertForm = 'joined'
+
 /** A batch that never changes: the unit of insert, of retry and of deduplication. */
 export interface SealedSegment {
   /** Grows from segment to segment, also over restarts; never used twice. */
   readonly number: number
   /** `<log id>/<number>`, the insert deduplication token. */
   readonly token: string
+  readonly insertForm: InsertForm
   /** Rows of all records, less than SEGMENT_ROWS_MAX or equal. */
   readonly rows: number
   /** Bytes of all blocks, without the log's own headers. */

@@ -11,6 +11,7 @@ import {
   type CommitOutcome,
   type EncodedBlock,
   type EventLog,
+  INSERT_FORM,
   type LogStats,
   type RecordPosition,
   SEGMENT_BYTES_MAX,
@@ -161,7 +162,8 @@ export class MemoryLog implements EventLog {
     this.#taken += 1
     this.#background.wake()
     const { number, rows, blockBytes, sealedAt, firstAt: oldestAt, traces, records } = segment
-    return { number, token: `${this.#logId}/${number}`, rows, blockBytes, sealedAt, oldestAt, traces, records }
+    const token = `${this.#logId}/${number}`
+    return { number, token, insertForm: INSERT_FORM, rows, blockBytes, sealedAt, oldestAt, traces, records }
   }
 
   async *read(

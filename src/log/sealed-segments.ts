@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Trace } from '../telemetry/telemetry.ts'
 import type { Background } from './background.ts'
-import type { RecordPosition, SealedSegment } from './event-log.ts'
+import type { InsertForm, RecordPosition, SealedSegment } from './event-log.ts'
 import { errorCode, type FileSystem } from './file-system.ts'
 import type { LogAccount } from './log-account.ts'
 import type { LogDirectory } from './log-directory.ts'
@@ -12,7 +12,7 @@ import { type IsWanted, SealedQueue } from './sealed-queue.ts'
 import { SEGMENT_HEADER_BYTES } from './segment.ts'
 import { readFromFile, readFromRing } from './segment-read.ts'
 import { scanSegment } from './segment-scan.ts'
-import { verifySegment } from './segment-verify.ts'
+import { type VerifiedSegment, verifySegment } from './segment-verify.ts'
 import { moveAside } from './set-aside.ts'
 import { removeIfThere, type SpareFiles } from './spare-files.ts'
 
@@ -26,7 +26,7 @@ export interface SealedFile {
   /** Of the sampled commits in it. */
   readonly traces: readonly Trace[]
   /** Its blocks and token, when all of them are in the ring; else they come from the file, when it is taken. */
-  readonly inRing: { readonly copy: RingCopy; readonly token: string } | undefined
+  readonly inRing: { readonly copy: RingCopy; readonly token: string; readonly insertForm: InsertForm } | undefined
 }
 
 interface Segment extends SealedFile {
@@ -104,14 +104,14 @@ export class SealedSegments {
       // What is open may be old enough to be sealed, now that fewer wait.
       this.#background.wake()
       const { inRing } = segment
-      if (inRing !== undefined) return describe(segment, inRing.token, inRing.copy.records)
+      if (inRing !== undefined) return describe(segment, { ...inRing, records: inRing.copy.records })
       const verified = await this.#verify(segment)
-      if (verified !== undefined) return describe(segment, verified.token, verified.records)
+      if (verified !== undefined) return describe(segment, verified)
     }
   }
 
   /** The good records of a file; undefined when there is nothing to hand out, or not yet. */
-  async #verify(segment: Segment): Promise<{ token: string; records: readonly RecordPosition[] } | undefined> {
+  async #verify(segment: Segment): Promise<VerifiedSegment | undefined> {
     try {
       const verified = await verifySegment(this.#context, segment.number)
       this.#account.addDamage(verified)
@@ -203,7 +203,10 @@ export class SealedSegments {
   }
 }
 
-function describe(file: SealedFile, token: string, records: readonly RecordPosition[]): SealedSegment {
+function describe(
+  file: SealedFile,
+  { token, insertForm, records }: Pick<VerifiedSegment, 'token' | 'insertForm' | 'records'>,
+): SealedSegment {
   const { number, sealedAt, firstAt: oldestAt, traces } = file
   let rows = 0
   let blockBytes = 0
@@ -211,5 +214,5 @@ function describe(file: SealedFile, token: string, records: readonly RecordPosit
     rows += record.rows
     blockBytes += record.byteLength
   }
-  return { number, token, rows, blockBytes, sealedAt, oldestAt, traces, records }
+  return { number, token, insertForm, rows, blockBytes, sealedAt, oldestAt, traces, records }
 }

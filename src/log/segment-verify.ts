@@ -2,7 +2,7 @@
  * The check that a segment file gets when it is taken: its good records are handed out, what is damaged is set aside
  * loudly. A segment that is still complete in the ring does not need it.
  */
-import type { RecordPosition } from './event-log.ts'
+import { INSERT_FORM, type InsertForm, type RecordPosition } from './event-log.ts'
 import { errorCode, type LogFile } from './file-system.ts'
 import type { RecoveryContext } from './recovery.ts'
 import { type SegmentScan, scanSegment } from './segment-scan.ts'
@@ -13,6 +13,7 @@ export interface VerifiedSegment {
   /** `good`: there are records to hand out. `aside`: none, the file is in `damaged/`. `gone`: no such file. `left`: of a newer format. */
   readonly outcome: 'good' | 'aside' | 'gone' | 'left'
   readonly token: string
+  readonly insertForm: InsertForm
   readonly records: readonly RecordPosition[]
   readonly damagedRecords: number
   readonly damagedBytes: number
@@ -23,7 +24,7 @@ export interface VerifiedSegment {
 /** Reads a sealed file once. Throws the file system's error when it cannot be read or moved. */
 export async function verifySegment(context: RecoveryContext, number: number): Promise<VerifiedSegment> {
   const { fileSystem, directory, logger } = context
-  const result = { token: '', records: [], damagedRecords: 0, damagedBytes: 0, isKept: false }
+  const result = { token: '', insertForm: INSERT_FORM, records: [], damagedRecords: 0, damagedBytes: 0, isKept: false }
   let file: LogFile
   try {
     file = await fileSystem.open(directory.segmentPath(number, 'sealed'), 'read')
@@ -48,7 +49,9 @@ export async function verifySegment(context: RecoveryContext, number: number): P
       return { ...result, outcome: 'aside', damagedRecords: Math.max(1, damaged.length), damagedBytes: scan.fileBytes }
     }
     const isKept = !(await copyDamaged(context, file, number, scan))
-    return { ...counts, outcome: 'good', token: `${scan.logId}/${number}`, records, isKept }
+    // Of a damaged header nothing is known: most likely it was as they are now.
+    const insertForm = typeof scan.header === 'object' ? scan.header.insertForm : INSERT_FORM
+    return { ...counts, outcome: 'good', token: `${scan.logId}/${number}`, insertForm, records, isKept }
   } finally {
     await file.close()
   }

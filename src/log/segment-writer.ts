@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Background } from './background.ts'
-import { type CommitOutcome, type EncodedBlock, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX } from './event-log.ts'
+import { type CommitOutcome, type EncodedBlock, INSERT_FORM, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX } from './event-log.ts'
 import { errorCode, type FileSystem, isNoSpace } from './file-system.ts'
 import type { IdJournal } from './id-journal.ts'
 import type { LogAccount } from './log-account.ts'
@@ -147,7 +147,7 @@ export class SegmentWriter {
     account.logBytes += SEGMENT_HEADER_BYTES
     try {
       const begin = new Uint8Array(SEGMENT_HEADER_BYTES + END_MARK_BYTES)
-      begin.set(encodeSegmentHeader({ logId: segment.logId, number, createdAt: now() }))
+      begin.set(encodeSegmentHeader({ logId: segment.logId, number, createdAt: now(), insertForm: INSERT_FORM }))
       writeAll(file, begin, 0, begin.byteLength, 0)
     } catch (error) {
       void this.#discard(segment)
@@ -204,7 +204,7 @@ export class SegmentWriter {
     await fileSystem.syncDirectory(directory.path)
     await this.#closeFile(segment)
     this.#unsealed.delete(number)
-    const inRing = ring && { copy: ring, token: `${segment.logId}/${number}` }
+    const inRing = ring && { copy: ring, token: `${segment.logId}/${number}`, insertForm: INSERT_FORM }
     onSealed({ number, fileBytes: segment.end, firstAt, sealedAt: now(), traces, inRing })
   }
 

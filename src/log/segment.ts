@@ -1,5 +1,5 @@
 /**
- * The byte format of a segment file, version 1. All numbers are little endian.
+ * The byte format of a segment file, version 2. All numbers are little endian. In version 1 the insert form was zero, too: plain.
  *
  * A file is a file header followed by records. Its name says its number and state: `<20 digits>.open` while it is
  * written, `<20 digits>.sealed` from then on, when it never changes again; `<20 digits>.spare` when it was released and waits
@@ -7,13 +7,15 @@
  *
  *     file header, 64 bytes               record header, 32 bytes, followed by the block
  *      0  8  "PENSTOCK"                    0  4  magic F5 50 52 FF (never part of UTF-8 text)
- *      8  4  format version, 1             4  4  kind: 1 = one Native block
+ *      8  4  format version, 2             4  4  kind: 1 = one Native block
  *     12  4  bytes of this header, 64      8  4  offset of this header in the file
  *     16 16  log id                       12  4  ordinal of the record in the segment, from 0
  *     32  8  segment number               16  4  rows
  *     40  8  created at, ms since 1970    20  4  bytes of the block
- *     48 12  zero                         24  4  CRC-32 of the block
- *     60  4  CRC-32 of bytes 0 to 59      28  4  CRC-32 of bytes 0 to 27, started with the segment's seed
+ *     48  4  insert form: 0 plain,        24  4  CRC-32 of the block
+ *              1 joined                   28  4  CRC-32 of bytes 0 to 27, started with the segment's seed
+ *     52  8  zero
+ *     60  4  CRC-32 of bytes 0 to 59
  *
  * The seed is the CRC-32 of log id and segment number. With the seed and the offset in it, a record header is good in
  * one place of one file only: bytes of an old file or of an event that look like a record are none. So after a damaged
@@ -27,6 +29,7 @@
  */
 import assert from 'node:assert/strict'
 import { crc32 } from 'node:zlib'
+import type { InsertForm } from './event-log.ts'
 
 /** Bytes of the header of a segment file. */
 export const SEGMENT_HEADER_BYTES = 64
@@ -37,7 +40,9 @@ export const END_MARK_BYTES = RECORD_HEADER_BYTES
 /** The first bytes of each record header. */
 export const RECORD_MAGIC = Uint8Array.of(0xf5, 0x50, 0x52, 0xff)
 
-const FORMAT_VERSION = 1
+const FORMAT_VERSION = 2
+/** By their number in the file header. */
+const INSERT_FORMS: readonly InsertForm[] = ['plain', 'joined']
 const KIND_NATIVE_BLOCK = 1
 const FILE_MAGIC = new TextEncoder().encode('PENSTOCK')
 const RECORD_MAGIC_NUMBER = 0xff5250f5
@@ -59,6 +64,7 @@ export interface SegmentHeader {
   readonly number: number
   /** ms since 1970. */
   readonly createdAt: number
+  readonly insertForm: InsertForm
 }
 
 /** The record header's fields, besides those that only prove that it is one. */
@@ -105,6 +111,7 @@ export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
   bytes.write(header.logId, 16, 'hex')
   bytes.writeBigUInt64LE(BigInt(header.number), 32)
   bytes.writeBigInt64LE(BigInt(header.createdAt), 40)
+  bytes.writeUInt32LE(INSERT_FORMS.indexOf(header.insertForm), 48)
   bytes.writeUInt32LE(crc32(bytes.subarray(0, 60)), 60)
   return bytes
 }
@@ -115,11 +122,13 @@ export function decodeSegmentHeader(source: Uint8Array): SegmentHeader | 'damage
   const bytes = Buffer.from(source.buffer, source.byteOffset, SEGMENT_HEADER_BYTES)
   if (!bytes.subarray(0, 8).equals(FILE_MAGIC)) return 'damaged'
   if (crc32(bytes.subarray(0, 60)) !== bytes.readUInt32LE(60)) return 'damaged'
-  if (bytes.readUInt32LE(8) !== FORMAT_VERSION) return 'newer'
+  const insertForm = INSERT_FORMS[bytes.readUInt32LE(48)]
+  if (bytes.readUInt32LE(8) > FORMAT_VERSION || insertForm === undefined) return 'newer'
   return {
     logId: bytes.toString('hex', 16, 32),
     number: Number(bytes.readBigUInt64LE(32)),
     createdAt: Number(bytes.readBigInt64LE(40)),
+    insertForm,
   }
 }
 

@@ -17,6 +17,7 @@ import type { IsWanted } from '../log/sealed-queue.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type FlushTelemetry, NOOP_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
 import { type InsertTarget, insertNative, type StatementFailure } from './insert.ts'
+import { insertBody } from './insert-body.ts'
 import { type Part, Refusals, type Sending } from './refusals.ts'
 import { asFailure, isItsOwn, isWorthAsking } from './retry-rules.ts'
 import { Turns } from './turns.ts'
@@ -274,13 +275,14 @@ export class Flusher {
   async #insert(held: Held, part: Part): Promise<StatementFailure | undefined> {
     const { log, target } = this.#options
     const { signal } = this.#stopping
+    const body = await insertBody(log, held.segment, part.records)
     const turn = await this.#turns.take(signal)
     if (turn === undefined) return ABORTED
-    const { token, blockBytes: bodyBytes } = part
+    const { token, blockBytes } = part
     const told = held.told.beginInsert(part)
     const result = await insertNative(target, {
-      body: log.read(held.segment, part.records),
-      bodyBytes,
+      body: body.chunks,
+      bodyBytes: body.bytes,
       token,
       traceparent: told.traceparent,
       signal,
@@ -293,7 +295,7 @@ export class Flusher {
     }
     turn.settle('well')
     this.#insertedRows += part.rows
-    this.#insertedBytes += bodyBytes
+    this.#insertedBytes += blockBytes
     this.#lastSuccessAt = Date.now()
     return undefined
   }

@@ -108,7 +108,7 @@ test('a segment that was begun in one, and not written to, is nothing', async ()
   disk.kill()
   const old = disk.contentOf(`${DIRECTORY}/00000000000000000000.open`) ?? Buffer.alloc(0)
   const begun = Buffer.from(old)
-  begun.set(encodeSegmentHeader({ logId: log.id, number: 7, createdAt: 0 }))
+  begun.set(encodeSegmentHeader({ logId: log.id, number: 7, createdAt: 0, insertForm: 'joined' }))
   begun.fill(0, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + END_MARK_BYTES)
   // Its name is new, and its header that of the old one, or already its own.
   for (const content of [old, begun]) {
