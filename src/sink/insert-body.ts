@@ -79,10 +79,16 @@ async function* joinGroups(
       length += part.length
       if (length < wanted) continue
       yield joiner.join(memory.subarray(0, wanted))
+      await otherWork() // chunks out of memory come without any wait
       index++
       length = 0
     }
   }
+}
+
+/** Lets requests be looked at. */
+function otherWork(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** How many bytes the blocks of each group have. */
