@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { parseAddress } from '../src/address.ts'
 import type { Event } from '../src/event.ts'
@@ -9,8 +9,6 @@ import { type ClickHouse, createClickHouse } from '../src/sink/clickhouse.ts'
 import type { InsertTarget } from '../src/sink/insert.ts'
 import { insertEvents, preparedTarget } from './sink/sink-fixture.ts'
 import { startTestClickHouse, type TestClickHouse } from './support/clickhouse.ts'
-
-setDefaultTimeout(60_000)
 
 let server: TestClickHouse
 let target: InsertTarget

@@ -1,4 +1,4 @@
-import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, expect, test } from 'bun:test'
 import { KeyCache } from '../../src/auth/key-cache.ts'
 import { announceKeyChange, followKeyChanges } from '../../src/auth/key-news.ts'
 import { openRedis, type Redis } from '../../src/redis.ts'
@@ -6,8 +6,6 @@ import { createLogger } from '../../src/telemetry/logger.ts'
 import { good, openTestControl, provisionAcme } from '../control/control-fixture.ts'
 import { waitUntil } from '../support/collector.ts'
 import { startTestRedis } from '../support/redis.ts'
-
-setDefaultTimeout(30_000)
 
 const logger = createLogger({ level: 'silent' })
 const server = await startTestRedis()

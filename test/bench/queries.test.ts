@@ -1,13 +1,11 @@
 /** What `bench queries` loads and asks, small. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { verifyCounts } from '../../bench/measure/counts.ts'
 import { timeJourneys, timeQuery } from '../../bench/measure/query-times.ts'
 import { ClickHouse, migrateDatabase } from '../../bench/system/clickhouse.ts'
 import { cookbookQueries } from '../../bench/workload/queries.ts'
 import { checkRoom, type Loaded, loadEvents } from '../../bench/workload/query-events.ts'
 import { startTestClickHouse } from '../support/clickhouse.ts'
-
-setDefaultTimeout(60_000)
 
 const server = await startTestClickHouse()
 afterAll(() => server.stop())

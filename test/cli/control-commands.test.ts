@@ -1,5 +1,5 @@
 /** `provision`, `keys` and `workspaces` on both kinds of control database. */
-import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, test } from 'bun:test'
 import { KeyCache } from '../../src/auth/key-cache.ts'
 import { followKeyChanges } from '../../src/auth/key-news.ts'
 import { openRedis } from '../../src/redis.ts'
@@ -8,8 +8,6 @@ import { everyDatabase, type NewPlace, openTestControl } from '../control/contro
 import { waitUntil } from '../support/collector.ts'
 import { startTestRedis } from '../support/redis.ts'
 import { runCli } from './run-cli.ts'
-
-setDefaultTimeout(30_000)
 
 const ACME = ['--tenant', 'acme', '--workspace', 'web']
 const logger = createLogger({ level: 'silent' })

@@ -43,7 +43,7 @@ test('repair-deduplication refuses while a ClickHouse runs, drops records withou
     await engine.stop()
     rmSync(dataDir, { recursive: true, force: true })
   }
-}, 30_000)
+})
 
 test('repair-deduplication of a new, empty directory has nothing to do; of none it is an error', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'penstock-repair-cli-'))

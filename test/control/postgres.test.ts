@@ -1,5 +1,5 @@
 /** What only Postgres can do: be shared, be away, hang, come back. */
-import { afterAll, afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, afterEach, expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { KeyCache } from '../../src/auth/key-cache.ts'
@@ -10,8 +10,6 @@ import { createLogger } from '../../src/telemetry/logger.ts'
 import { waitUntil } from '../support/collector.ts'
 import { run, startPostgres } from '../support/postgres.ts'
 import { codeOf, good, openTestControl, provisionAcme, temporaryDataDir } from './control-fixture.ts'
-
-setDefaultTimeout(30_000)
 
 const WEB = { tenant: 'acme', workspace: 'web' } as const
 const logger = createLogger({ level: 'silent' })

@@ -20,7 +20,7 @@ let opened: { close(): Promise<void> }[] = []
 
 beforeAll(async () => {
   server = await startTestRedis()
-}, 120_000)
+})
 afterAll(() => server.dispose())
 beforeEach(() => void server.cli('flushall'))
 afterEach(async () => {
@@ -175,7 +175,7 @@ describe('two collectors', () => {
     expect([...stored.values()].filter((count) => count !== 1)).toEqual([])
     expect(stored.size).toBe(610)
     for (const name of ['a', 'b', 'c']) expect(claimsOf(name)).toBe(0)
-  }, 30_000)
+  })
 })
 
 describe('a collector that died', () => {
@@ -261,7 +261,7 @@ describe('when Redis is away', () => {
     const second = await b.dedupe.reserve(eventsOf(1, 2, 3))
     expect(freshOf(second)).toEqual([3])
     await second.settle(true)
-  }, 30_000)
+  })
 
   test('for long, the newest hundred thousand are told', async () => {
     const [a, b] = [await makeCollector('a'), await makeCollector('b')]
@@ -282,7 +282,7 @@ describe('when Redis is away', () => {
     await waitUntil('the others are told', () => a.dedupe.stats().shared?.untold === 0)
     await waitUntil('Redis is there', () => b.redis.available)
     expect(await b.dedupe.reserve(eventsOf(2_000, 50_000, 100_999))).toMatchObject({ duplicates: 3 })
-  }, 60_000)
+  })
 
   test('also between a claim and its commit, nothing fails', async () => {
     const a = await makeCollector('a')
@@ -297,7 +297,7 @@ describe('when Redis is away', () => {
     }
     await waitUntil('the others are told', () => a.dedupe.stats().shared?.untold === 0)
     expect(storedFor(1)).toBe('d')
-  }, 30_000)
+  })
 
   test('while a copy is waited for, it stays undecided', async () => {
     const [a, b] = [await makeCollector('a'), await makeCollector('b', newMemory('b'), 1_000)]
@@ -315,7 +315,7 @@ describe('when Redis is away', () => {
     }
     await waitUntil('the others are told', () => storedFor(1) === 'd' && storedFor(2) === 'd')
     expect(await b.dedupe.reserve(eventsOf(1, 2))).toMatchObject({ duplicates: 2 })
-  }, 30_000)
+  })
 
   test('but does not answer, a request waits for a moment only', async () => {
     const a = await makeCollector('a')
@@ -330,5 +330,5 @@ describe('when Redis is away', () => {
       server.thaw()
     }
     await waitUntil('the others are told', () => storedFor(1) === 'd')
-  }, 30_000)
+  })
 })

@@ -1,5 +1,5 @@
 /** docker-compose.yml, .env.example, the Makefile and what they mount: that they fit together, as far as that shows without Docker. */
-import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, test } from 'bun:test'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,8 +9,6 @@ import { VARIABLES } from '../../src/config-variables.ts'
 import { isProblem } from '../../src/problem.ts'
 import { composeText, makeVariables, readCompose, readVariables } from '../support/compose.ts'
 import { installPackage } from '../support/packages.ts'
-
-setDefaultTimeout(120_000) // a package may have to be installed
 
 const ROOT = join(import.meta.dir, '../..')
 const directory = mkdtempSync(join(tmpdir(), 'penstock-test-compose-'))

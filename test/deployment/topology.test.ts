@@ -3,7 +3,7 @@
  * ClickHouse with the very files that it mounts, Redis with its command line, Postgres. Only addresses are others; and Postgres, which
  * here believes everybody, does not ask for its password.
  */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,8 +20,6 @@ import { Producer } from '../support/producer.ts'
 import { startTestPrometheus, type TestPrometheus } from '../support/prometheus.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
 import { type ConfiguredServer, startConfiguredServer } from '../support/server.ts'
-
-setDefaultTimeout(120_000)
 
 const ROOT = join(import.meta.dir, '../..')
 const directory = mkdtempSync(join(tmpdir(), 'penstock-test-topology-'))

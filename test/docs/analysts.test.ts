@@ -1,5 +1,5 @@
 /** Accounts of a ClickHouse server, from `clickhouse/server` and docs/analysts.md: what each may see, and that it may do nothing else. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Cluster } from '../../src/sink/cluster-ddl.ts'
@@ -10,8 +10,6 @@ import { createLogger } from '../../src/telemetry/logger.ts'
 import { runCli, runJson } from '../cli/run-cli.ts'
 import { type Collector, newHome, startCollector } from '../support/collector.ts'
 import { type ConfiguredServer, startConfiguredServer } from '../support/server.ts'
-
-setDefaultTimeout(120_000)
 
 const text = readFileSync(join(import.meta.dir, '../../docs/analysts.md'), 'utf8')
 const blocks = (language: string) =>

@@ -1,13 +1,11 @@
 /** `docs/api/ingestion.md` tells the truth: its examples are run as they stand, and its tables name every error of every door. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DOCUMENTED_ROUTES } from '../../src/protocols/front-doors.ts'
 import { REJECTIONS, type RejectionCode } from '../../src/rejection.ts'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector } from '../support/collector.ts'
-
-setDefaultTimeout(60_000)
 
 const text = readFileSync(join(import.meta.dir, '../../docs/api/ingestion.md'), 'utf8')
 

@@ -1,12 +1,10 @@
 /** docs/sql.md tells the truth: every query is run on a small shop, and every result in it is what comes out. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { preparedTarget } from '../sink/sink-fixture.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { events, NOW, type ShopEvent } from './shop.ts'
-
-setDefaultTimeout(60_000)
 
 const text = readFileSync(join(import.meta.dir, '../../docs/sql.md'), 'utf8')
 

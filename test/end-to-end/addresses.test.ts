@@ -1,9 +1,7 @@
 /** Which address of a client is stored: the connection's, a proxy's word for it, the event's own; whole or cut. */
-import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, expect, test } from 'bun:test'
 import { type Collector, startCollector } from '../support/collector.ts'
 import { makeDraft } from '../support/event-drafts.ts'
-
-setDefaultTimeout(60_000)
 
 let collector: Collector
 

@@ -1,11 +1,9 @@
 /** What no honest client sends: each gets its code, never a 5xx, and the collector goes on as if nothing had been. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import zlib from 'node:zlib'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
 import { openConnection, postHead, rawRequest } from '../support/raw-http.ts'
-
-setDefaultTimeout(120_000)
 
 const MiB = 1024 * 1024
 const NDJSON = 'application/x-ndjson'

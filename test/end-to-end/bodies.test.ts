@@ -1,11 +1,9 @@
 /** How bodies of `POST /v1/events` may arrive: compressed, in chunks, and up to which size. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import zlib from 'node:zlib'
 import { type Collector, startCollector } from '../support/collector.ts'
 import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
 import { openConnection, postHead } from '../support/raw-http.ts'
-
-setDefaultTimeout(60_000)
 
 const BATCH_EVENTS_MAX = 10
 const BODY_BYTES_MAX = 8 * 1024

@@ -1,13 +1,11 @@
 /** `POST /api/track` from a real browser: a page of another site sends by fetch and by beacon, also while it goes away. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { runJson } from '../cli/run-cli.ts'
 import { startBrowser, type TestBrowser } from '../support/chromium.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
-
-setDefaultTimeout(60_000)
 
 /** What a site's script does, in short: the ways a page has to send. */
 const PAGE = `<!doctype html><title>A page</title><script>

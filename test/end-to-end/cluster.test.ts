@@ -1,5 +1,5 @@
 /** Collectors behind nginx, with one Redis, one Postgres and one ClickHouse: what all of them promise together, also when one goes away. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,8 +15,6 @@ import { Producer } from '../support/producer.ts'
 import { StreamClient } from '../support/stream-client.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
 import { segmentsOf } from '../support/workers.ts'
-
-setDefaultTimeout(120_000)
 
 const COLLECTORS = 3
 
@@ -51,7 +49,7 @@ beforeAll(async () => {
   }
   nginx = await startTestNginx(homes.map(({ port }) => port))
   await allHaveRedis()
-}, 120_000)
+})
 
 afterAll(async () => {
   await nginx?.dispose()

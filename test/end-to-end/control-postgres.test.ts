@@ -1,13 +1,11 @@
 /** Collectors whose control data is in a Postgres that they share. */
-import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, expect, test } from 'bun:test'
 import { copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCli } from '../cli/run-cli.ts'
 import { type Collector, newHome, startCollector } from '../support/collector.ts'
 import { makeDraft } from '../support/event-drafts.ts'
 import { startPostgres } from '../support/postgres.ts'
-
-setDefaultTimeout(60_000)
 
 const postgres = await startPostgres()
 const collectors: Collector[] = []

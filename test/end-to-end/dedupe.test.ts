@@ -40,11 +40,11 @@ describe('one collector', () => {
 
   beforeAll(async () => {
     collector = await startCollector()
-  }, 90_000)
+  })
   afterAll(async () => {
     await collector.stop()
     collector.home.remove()
-  }, 30_000)
+  })
 
   test('acknowledges copies and stores the events once, sent one after the other, at once, and in one batch', async () => {
     const drafts = draftsOf('copied', 50)
@@ -92,7 +92,7 @@ test('with DEDUPE_WINDOW_MS=0 every copy is stored', async () => {
   expect(await countsOf(collector, 'windowless')).toEqual({ rows: 30, ids: 10, counted: 30 })
   await collector.stop()
   collector.home.remove()
-}, 90_000)
+})
 
 test('kill -9 under the load of clients that send again until they are acknowledged: each event is stored once', async () => {
   const seed = Math.floor(Math.random() * 2 ** 31)
@@ -143,7 +143,7 @@ describe('two collectors with one Redis', () => {
       collector.home.remove()
     }
     await redis.dispose()
-  }, 60_000)
+  })
 
   const bothFlushed = () => Promise.all([first.flushed(), second.flushed()])
 
@@ -196,5 +196,5 @@ describe('two collectors with one Redis', () => {
     expect((await second.postEvents(drafts)).status).toBe(201)
     await bothFlushed()
     expect(await countsOf(first, 'without redis')).toEqual({ rows: 40, ids: 40, counted: 40 })
-  }, 60_000)
+  })
 })

@@ -1,9 +1,7 @@
 /** What is derived of events on their way: columns of an event, and the users behind `identify`. */
-import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, expect, test } from 'bun:test'
 import { type Collector, startCollector } from '../support/collector.ts'
 import { makeDraft } from '../support/event-drafts.ts'
-
-setDefaultTimeout(60_000)
 
 let collector: Collector
 

@@ -1,9 +1,7 @@
 /** The wire contract of `POST /events`: what is answered, and what is then in ClickHouse. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector } from '../support/collector.ts'
-
-setDefaultTimeout(60_000)
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 const TYPES = [

@@ -1,5 +1,5 @@
 /** No tenant sees, changes, hides or slows down what is another's, whatever it writes into its requests. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -10,8 +10,6 @@ import { type Collector, startCollector } from '../support/collector.ts'
 import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
 import { PROTOCOLS, type Protocol } from '../support/protocols.ts'
 import { StreamClient } from '../support/stream-client.ts'
-
-setDefaultTimeout(120_000)
 
 const RUNS = 8
 const SEED = Math.floor(Math.random() * 2 ** 31)

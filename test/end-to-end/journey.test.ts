@@ -1,12 +1,10 @@
 /** The wire contract of `GET /users/:userId/journey`: what is asked, what is answered, and who may. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, newHome, startCollector } from '../support/collector.ts'
 import { openConnection } from '../support/raw-http.ts'
-
-setDefaultTimeout(60_000)
 
 const T0 = Date.UTC(2025, 10, 20, 8)
 const HOUR = 3_600_000

@@ -1,11 +1,9 @@
 /** Keys that are changed beside a running collector, which hears of it through Redis. */
-import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, expect, test } from 'bun:test'
 import { runJson } from '../cli/run-cli.ts'
 import { startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft } from '../support/event-drafts.ts'
 import { startTestRedis } from '../support/redis.ts'
-
-setDefaultTimeout(60_000)
 
 const redis = await startTestRedis()
 afterAll(() => redis.dispose())

@@ -1,10 +1,8 @@
 /** Who may send: keys as they are presented, and as the command line changes them beside the running collector. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft } from '../support/event-drafts.ts'
-
-setDefaultTimeout(60_000)
 
 let collector: Collector
 

@@ -1,5 +1,5 @@
 /** Rate limits and signatures of the running collector: alone, as several that share Redis, and while Redis comes and goes. */
-import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,8 +8,6 @@ import { type Collector, startCollector, waitUntil } from '../support/collector.
 import { newHomeWithoutEngine } from '../support/engine.ts'
 import { makeDraft } from '../support/event-drafts.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
-
-setDefaultTimeout(60_000)
 
 const running: Collector[] = []
 let sharedRedis: Promise<TestRedis> | undefined

@@ -1,5 +1,5 @@
 /** More than fits: of events, of bytes, of clients. What is refused is refused in time and in words, and memory stays bounded. */
-import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, expect, test } from 'bun:test'
 import type { EmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
 import { accountFor } from '../support/accounting.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
@@ -8,8 +8,6 @@ import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
 import { randomFrom } from '../support/faulty-file-system.ts'
 import { Producer } from '../support/producer.ts'
 import { openConnection, postHead, type RawConnection } from '../support/raw-http.ts'
-
-setDefaultTimeout(120_000)
 
 const MiB = 1024 * 1024
 

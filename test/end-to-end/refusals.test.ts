@@ -1,5 +1,5 @@
 /** What all protocols promise alike: keys, limits and their edges, in each one's own words. A protocol is a row in `protocols.ts`. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import zlib from 'node:zlib'
 import { freePort } from '../../src/sink/engine-setup.ts'
@@ -7,8 +7,6 @@ import { runJson } from '../cli/run-cli.ts'
 import { type Collector, newHome, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft } from '../support/event-drafts.ts'
 import { LIMITS, PROTOCOLS, type Protocol } from '../support/protocols.ts'
-
-setDefaultTimeout(60_000)
 
 const WORKSPACE = ['--tenant', 'acme', '--workspace', 'web']
 const UNKNOWN = `pk_${'A'.repeat(43)}`

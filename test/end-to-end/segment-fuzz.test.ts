@@ -80,4 +80,4 @@ test(`${RUNS} random requests: 200, 400 or 413 and nothing else; what was accept
   expect(await collector.query('SELECT count() FROM events')).toBe(`${accepted}\n`)
   expect(collector.lines.filter(({ level }) => /error|fatal/.test(level))).toEqual([])
   expect(collector.stderr).toBe('')
-}, 120_000)
+})

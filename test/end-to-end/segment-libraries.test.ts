@@ -1,11 +1,9 @@
 /** The official libraries of Segment and RudderStack, as they are, on Node: what they send is stored, also through outages, once. */
-import { afterEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import type { EmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { newHomeWithoutEngine } from '../support/engine.ts'
-
-setDefaultTimeout(120_000)
 
 const CLIENT = join(import.meta.dir, '../support/segment-client.mjs')
 

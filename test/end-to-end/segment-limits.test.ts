@@ -1,11 +1,9 @@
 /** Segment's HTTP API: limits on bodies, batches, calls and rates; what just fits, and what just does not. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import zlib from 'node:zlib'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector } from '../support/collector.ts'
 import { answerTo, sendText as sendTo } from '../support/segment-answers.ts'
-
-setDefaultTimeout(60_000)
 
 const KiB = 1024
 

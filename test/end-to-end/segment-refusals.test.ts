@@ -1,9 +1,7 @@
 /** Segment's HTTP API: keys, and what is refused, with which words. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { type Collector, startCollector } from '../support/collector.ts'
 import { answerTo, sendText as sendTo } from '../support/segment-answers.ts'
-
-setDefaultTimeout(60_000)
 
 const PATHS = ['track', 'identify', 'page', 'screen', 'group', 'alias'].map((type) => `/v1/${type}`)
 

@@ -1,8 +1,6 @@
 /** Segment's HTTP API: what each call becomes in ClickHouse, field by field. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { type Collector, startCollector } from '../support/collector.ts'
-
-setDefaultTimeout(60_000)
 
 type Row = Record<string, unknown>
 

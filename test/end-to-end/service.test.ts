@@ -1,13 +1,11 @@
 /** What operators and load balancers ask, with ClickHouse there and away. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { startEmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { type Collector, newHome, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDrafts } from '../support/event-drafts.ts'
-
-setDefaultTimeout(60_000)
 
 interface Health {
   readonly status: string

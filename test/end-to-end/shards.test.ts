@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { EventBlock } from '../../src/native/event-block.ts'
@@ -21,8 +21,6 @@ import {
 import { randomFrom } from '../support/faulty-file-system.ts'
 import { Producer } from '../support/producer.ts'
 import { type Shards, startShards } from '../support/shards.ts'
-
-setDefaultTimeout(120_000)
 
 /** Everything has come within a few seconds; this long only on a machine that does much else. */
 const WITHIN_MS = 60_000

@@ -1,5 +1,5 @@
 /** SIGTERM and SIGINT under load: what was answered is stored, what is in flight is answered, and the end comes in time. */
-import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import type { EmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
 import { freePort } from '../../src/sink/engine-setup.ts'
@@ -11,8 +11,6 @@ import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
 import { randomFrom } from '../support/faulty-file-system.ts'
 import { Producer } from '../support/producer.ts'
 import { openConnection, postHead } from '../support/raw-http.ts'
-
-setDefaultTimeout(120_000)
 
 let collector: Collector
 let engine: EmbeddedClickHouse | undefined

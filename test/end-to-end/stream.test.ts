@@ -1,12 +1,10 @@
 /** `WS /v1/stream`: acknowledged when durable, slowed down when too much comes, checked like every other door. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
 import { StreamClient } from '../support/stream-client.ts'
-
-setDefaultTimeout(60_000)
 
 let collector: Collector
 

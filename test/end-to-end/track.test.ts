@@ -1,11 +1,9 @@
 /** The wire contract of `POST /api/track`, the browser script's protocol: what is answered, and what is then in ClickHouse. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector } from '../support/collector.ts'
-
-setDefaultTimeout(60_000)
 
 const UUID_V5 = /^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 const PAGE = 'https://shop.example/shoes?page=2'

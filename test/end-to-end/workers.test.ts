@@ -1,5 +1,5 @@
 /** Several workers on one port (WORKERS): all take events, none that was acknowledged is lost or doubled, and they end together. */
-import { afterAll, afterEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, afterEach, describe, expect, test } from 'bun:test'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { EmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
@@ -23,8 +23,6 @@ import { startPostgres } from '../support/postgres.ts'
 import { Producer } from '../support/producer.ts'
 import { startTestRedis } from '../support/redis.ts'
 import { askWorkers, processesOf, segmentsOf, workerPid } from '../support/workers.ts'
-
-setDefaultTimeout(120_000)
 
 const redis = await startTestRedis()
 const clickhouse = await startTestClickHouse()

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,8 +11,6 @@ import { preparedTarget } from '../sink/sink-fixture.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { blockOf, countsOf, findEverywhere, numbered, statesOf, Workspace } from './erase-fixture.ts'
 import { mulberry32, randomPeople } from './random-people.ts'
-
-setDefaultTimeout(120_000)
 
 let server: TestClickHouse
 let target: InsertTarget

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,8 +14,6 @@ import { queryClickHouse } from '../support/collector.ts'
 import { type Shards, startShards } from '../support/shards.ts'
 import { countsOf, type EraseTarget, findEverywhere, numbered, statesOf, Workspace } from './erase-fixture.ts'
 import { mulberry32, randomPeople } from './random-people.ts'
-
-setDefaultTimeout(120_000)
 
 const TWO = { name: 'two', isReplicated: false }
 const ONE = { name: 'one', isReplicated: false }

@@ -13,7 +13,7 @@ const OPERATIONS = readFileSync(join(GRAFANA, '../docs/operations.md'), 'utf8')
 
 test('Prometheus can read the rules', () => {
   expect(promtool('check', 'rules', RULES_FILE)).toMatchObject({ isContent: true })
-}, 120_000)
+})
 
 test('every alert has a case in which it fires and one in which it does not', () => {
   expect(ALERT_CASES.map(({ alert }) => alert)).toEqual(alerts.map(({ alert }) => alert as string))

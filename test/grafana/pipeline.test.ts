@@ -41,14 +41,14 @@ beforeAll(async () => {
   })
   await ready
   collector = await startCollector({ home })
-}, 120_000)
+})
 
 afterAll(async () => {
   await collector.kill9()
   await prometheus.stop()
   await engine.stop()
   home.remove()
-}, 60_000)
+})
 
 /** Two scrapes that began after now: a rate has a value only then. */
 async function scraped(): Promise<void> {
@@ -117,7 +117,7 @@ test('a collector that works is up, and nothing fires', async () => {
   await scraped()
   expect(await prometheus.query('sum(penstock_dependency_up)')).toMatchObject([{ value: 3 }])
   await waitUntil('nothing fires', async () => (await namesOfFiring()).length === 0)
-}, 120_000)
+})
 
 test('without ClickHouse the log fills until events are refused, and alerts tell of it', async () => {
   await engine.stop()
@@ -134,13 +134,13 @@ test('without ClickHouse the log fills until events are refused, and alerts tell
     'PenstockErrorBudgetSlow',
   ]
   await firing(alerts, isRefused)
-}, 120_000)
+})
 
 test('a collector that is gone is told of', async () => {
   stream.terminate()
   await collector.kill9()
   await firing(['PenstockDown'])
-}, 120_000)
+})
 
 /** Metrics that cannot be had here: a request answered with 500 is a fault of the program. */
 const UNSEEN = [/http_response_status_code!="503"/]
@@ -150,7 +150,7 @@ test('every query of the dashboards finds what it asks for', async () => {
   for (const query of [...queriesOf('pipeline', 'prometheus'), ...queriesOf('tenants', 'prometheus')])
     faults.push(...(await faultsOfPanel(query)))
   expect(faults).toEqual([])
-}, 120_000)
+})
 
 test('variables have values, and alerts that fire are marked', async () => {
   for (const name of ['pipeline', 'tenants'] as const) {
@@ -163,7 +163,7 @@ test('variables have values, and alerts that fire are marked', async () => {
     }
     for (const { expr } of annotations.list) expect(await faultsOfRange(name, expr)).toEqual([])
   }
-}, 120_000)
+})
 
 test('every alert finds what it asks for', async () => {
   const faults: string[] = []
@@ -175,7 +175,7 @@ test('every alert finds what it asks for', async () => {
     if (!subject.startsWith('absent(')) faults.push(...(await faultsOfRange(name, subject)))
   }
   expect(faults).toEqual([])
-}, 120_000)
+})
 
 async function faultsOfPanel(query: PanelQuery): Promise<string[]> {
   const expression = expandPromQl(query.expr ?? '', {

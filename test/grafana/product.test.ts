@@ -21,12 +21,12 @@ beforeAll(async () => {
   expect(response.status).toBe(201)
   expect(await response.json()).toEqual({ accepted: shopEvents().length, rejected: 0 })
   await collector.flushed()
-}, 90_000)
+})
 
 afterAll(async () => {
   await collector.stop()
   home.remove()
-}, 60_000)
+})
 
 async function run(sql: string, context: QueryContext): Promise<Result> {
   const text = await collector.query(`${expandSql(sql, context)}\nFORMAT JSON`)
@@ -77,7 +77,7 @@ for (const dashboard of ['product', 'tenants'] as const) {
       const faults: string[] = []
       for (const query of queriesOf(dashboard, 'clickhouse')) faults.push(...(await faultsOf(query, contextOf(chosen))))
       expect(faults).toEqual([])
-    }, 60_000)
+    })
 
     test('names the tenant and the workspace', () => {
       const careless = queriesOf(dashboard, 'clickhouse').filter(

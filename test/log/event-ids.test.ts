@@ -386,4 +386,4 @@ test('whatever fails and whenever it crashes, the ids of what was acknowledged c
     ),
     { numRuns: 300, examples: [[FAILED_SYNC_BEFORE_A_START, 606_640_777, false]] },
   )
-}, 60_000)
+})

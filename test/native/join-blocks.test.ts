@@ -27,7 +27,7 @@ test('blocks of random events become one block of all', () => {
     }),
     { numRuns: 500 },
   )
-}, 60_000)
+})
 
 describe('columns that some of the blocks leave out', () => {
   const FULL: Partial<Event> = {

@@ -1,10 +1,8 @@
 /** The command itself, on a real collector. */
-import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, describe, expect, test } from 'bun:test'
 import { type CliResult, runCli, runJson } from '../cli/run-cli.ts'
 import { temporaryDataDir } from '../control/control-fixture.ts'
 import { startCollector, waitUntil } from '../support/collector.ts'
-
-setDefaultTimeout(120_000)
 
 let collector = await startCollector()
 const { env } = collector.home

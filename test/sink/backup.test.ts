@@ -1,11 +1,9 @@
 /** Backup and restore of the embedded ClickHouse, beside a running collector, as docs/operations.md has it. */
-import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, expect, test } from 'bun:test'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { newHome, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDrafts } from '../support/event-drafts.ts'
-
-setDefaultTimeout(60_000)
 
 const home = newHome()
 const collector = await startCollector({ home })

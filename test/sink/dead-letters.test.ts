@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isProblem } from '../../src/problem.ts'
@@ -18,8 +18,6 @@ import {
   temporaryDirectory,
   until,
 } from './sink-fixture.ts'
-
-setDefaultTimeout(60_000)
 
 let server: TestClickHouse
 const cleanups: (() => unknown)[] = []

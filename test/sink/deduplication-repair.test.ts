@@ -1,4 +1,4 @@
-import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, expect, test } from 'bun:test'
 import {
   appendFileSync,
   cpSync,
@@ -18,8 +18,6 @@ import { whileNoEngineLives } from '../../src/sink/engine-directory.ts'
 import { migrate } from '../../src/sink/migrations.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { type EventBody, eventBody, insertEvents } from '../support/event-bodies.ts'
-
-setDefaultTimeout(60_000)
 
 const DATABASE = 'penstock'
 const ROWS = 1_000

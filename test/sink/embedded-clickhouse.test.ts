@@ -1,4 +1,4 @@
-import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, expect, test } from 'bun:test'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,8 +11,6 @@ import {
   startEmbeddedClickHouse,
 } from '../../src/sink/embedded-clickhouse.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
-
-setDefaultTimeout(30_000)
 
 const cleanups: (() => unknown)[] = []
 

@@ -1,11 +1,9 @@
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { controlBody, type DryRun, prepareDryRun } from '../../src/sink/dry-run.ts'
 import { errorClass, UNREADABLE_CODES } from '../../src/sink/error-class.ts'
 import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { blockBytes, preparedTarget } from './sink-fixture.ts'
-
-setDefaultTimeout(60_000)
 
 let server: TestClickHouse
 let target: InsertTarget

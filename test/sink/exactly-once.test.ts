@@ -1,10 +1,8 @@
-import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, expect, test } from 'bun:test'
 import { migrate } from '../../src/sink/migrations.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { eventBody, insertEvents } from '../support/event-bodies.ts'
-
-setDefaultTimeout(120_000)
 
 let server: TestClickHouse | undefined
 

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { join } from 'node:path'
 import type { EventLog } from '../../src/log/event-log.ts'
 import { DeadLetters } from '../../src/sink/dead-letters.ts'
@@ -18,8 +18,6 @@ import {
   temporaryDirectory,
   until,
 } from './sink-fixture.ts'
-
-setDefaultTimeout(60_000)
 
 let server: TestClickHouse
 /** For the tests that kill it or let it hang. */

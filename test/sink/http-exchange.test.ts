@@ -1,4 +1,4 @@
-import { afterEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterEach, expect, test } from 'bun:test'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,8 +6,6 @@ import { join } from 'node:path'
 import { AnswerParser } from '../../src/sink/http-answer.ts'
 import { exchange, type HttpRequest } from '../../src/sink/http-exchange.ts'
 import { failureOf } from '../../src/sink/insert.ts'
-
-setDefaultTimeout(20_000)
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {

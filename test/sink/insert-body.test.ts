@@ -89,7 +89,7 @@ test('joined or not, the same rows are stored and counted', async () => {
   expect(contents[0]?.split('\n').length).toBe(9000 + 40 + 1)
   expect(contents[0]).toBe(contents[1] as string)
   await log.dispose()
-}, 60_000)
+})
 
 test('a segment that is sent again in its form is known; in another one ClickHouse would not know it', async () => {
   const { log, segment } = await segmentOf('again', smallBlocks(500), 3)
@@ -103,7 +103,7 @@ test('a segment that is sent again in its form is known; in another one ClickHou
   expect(await stored('plain', 'plain')).toBe('1500\t1500')
   expect(await stored('plain', 'joined')).toBe('3000\t3000')
   await log.dispose()
-}, 60_000)
+})
 
 test('a segment keeps its form over restarts, and one of an older version is plain', async () => {
   const blocks = smallBlocks(50)
@@ -155,7 +155,7 @@ test('a body has the same bytes at every try, from the ring and from the file, k
       blocks.reduce((sum, { length }) => sum + length - title.length, 0) / 2 + 5_000 * title.length,
     )
   }
-}, 60_000)
+})
 
 test('blocks that are large, alone, or not as ours are written are sent as they are', async () => {
   const foreign = Buffer.from('what only ClickHouse can say whether it can read it')

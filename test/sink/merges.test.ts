@@ -1,10 +1,8 @@
 /** How often ClickHouse merges events: seldom while a day is written, and once more when it is over. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { InsertTarget } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { insertEvents, preparedTarget, until } from './sink-fixture.ts'
-
-setDefaultTimeout(120_000)
 
 const DAY_MS = 86_400_000
 const MERGED_WITHIN_MS = 60_000

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,8 +9,6 @@ import type { MigrationOptions } from '../../src/sink/migrations.ts'
 import { migrate, migrationStatus } from '../../src/sink/migrations.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
-
-setDefaultTimeout(60_000)
 
 let server: TestClickHouse
 const cleanups: (() => unknown)[] = []

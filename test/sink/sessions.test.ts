@@ -1,5 +1,5 @@
 /** What events make of sessions, pages per day and referrers per day. */
-import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { enrich } from '../../src/enrich.ts'
 import type { Event } from '../../src/event.ts'
@@ -7,8 +7,6 @@ import type { InsertTarget } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { makeEvent } from '../support/events.ts'
 import { insertEvents, preparedTarget } from './sink-fixture.ts'
-
-setDefaultTimeout(120_000)
 
 const TABLES = ['session_states', 'pages_per_day', 'referrers_per_day']
 const MINUTE_MS = 60_000

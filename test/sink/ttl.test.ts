@@ -1,10 +1,8 @@
 /** What becomes of events after 90 days: ClickHouse drops them by itself, and all that was counted of them stays. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { InsertTarget } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { insertEvents, preparedTarget, until } from './sink-fixture.ts'
-
-setDefaultTimeout(120_000)
 
 const DAY_MS = 86_400_000
 const EVENTS = 50

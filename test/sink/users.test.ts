@@ -1,5 +1,5 @@
 /** What `identify` events make of table `user_traits` and view `users`. */
-import { afterAll, beforeAll, beforeEach, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -8,8 +8,6 @@ import type { JsonObject } from '../../src/native/json-column.ts'
 import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
 import { blockOf, preparedTarget } from './sink-fixture.ts'
-
-setDefaultTimeout(120_000)
 
 let clickhouse: TestClickHouse
 let target: InsertTarget

@@ -1,5 +1,5 @@
 /** What a running collector says at `/metrics`, held against what was sent to it and against the documentation. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { prometheusName, renderMetrics } from '../../src/telemetry/catalogue.ts'
@@ -12,8 +12,6 @@ import { installPackage } from '../support/packages.ts'
 import { LIMITS, PROTOCOLS } from '../support/protocols.ts'
 import { openConnection } from '../support/raw-http.ts'
 import { StreamClient } from '../support/stream-client.ts'
-
-setDefaultTimeout(90_000)
 
 const DOCUMENT = readFileSync(join(import.meta.dir, '../../docs/telemetry.md'), 'utf8')
 const PROMTOOL = '/usr/bin/promtool'

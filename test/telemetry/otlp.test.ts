@@ -1,12 +1,10 @@
 /** Metrics and traces of a running collector, sent over OTLP; and what becomes of it when nobody takes them. */
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { newHomeWithoutEngine } from '../support/engine.ts'
 import { makeDrafts } from '../support/event-drafts.ts'
 import { type ReceivedSpan, startOtlpReceiver } from '../support/otlp-receiver.ts'
 import { StreamClient } from '../support/stream-client.ts'
-
-setDefaultTimeout(90_000)
 
 const receiver = startOtlpReceiver()
 

@@ -1,5 +1,5 @@
 /** Metrics of several workers on one port: whichever is asked answers for all. */
-import { afterAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, expect, test } from 'bun:test'
 import { mergeWorkers } from '../../src/telemetry/workers.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { newHomeWithoutEngine } from '../support/engine.ts'
@@ -7,8 +7,6 @@ import { makeDrafts } from '../support/event-drafts.ts'
 import { Exposition, scrape } from '../support/exposition.ts'
 import { startTestRedis } from '../support/redis.ts'
 import { workerPid } from '../support/workers.ts'
-
-setDefaultTimeout(90_000)
 
 const redis = await startTestRedis()
 const { home } = newHomeWithoutEngine({ WORKERS: '2', REDIS_URL: redis.url })
