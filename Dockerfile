@@ -7,6 +7,7 @@ WORKDIR /build
 COPY package.json bun.lock ./
 RUN bun install --omit=optional --frozen-lockfile
 COPY scanner ./scanner
+COPY src ./src
 RUN bun scanner/build.ts
 
 FROM oven/bun:1.4.4-slim AS build

@@ -28,7 +28,7 @@ import { WriteAheadLog } from './log/write-ahead-log.ts'
 import { Pipeline } from './pipeline.ts'
 import { reasonOf } from './problem.ts'
 import { openRedis } from './redis.ts'
-import { ScannerModule } from './scan/module.ts'
+import { compiledScanner } from './scan/compiled.ts'
 import { Scanner } from './scan/scanner.ts'
 import { SUPERVISOR_GONE, signalled, signalledBySupervisor } from './signals.ts'
 import { startSink } from './sink/sink.ts'
@@ -79,7 +79,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const directory = logDirectory(config.dataDir, worker ?? 0)
   const log = await openLog(config, directory, logger)
   const telemetry = await openTelemetry(config, logger)
-  const scanner = Scanner.open(logger, ScannerModule.load())
+  const scanner = Scanner.open(logger, compiledScanner())
   const groupCommit = new GroupCommit({
     log,
     scanner,

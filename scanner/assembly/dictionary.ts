@@ -106,7 +106,7 @@ export class Dictionary {
   }
 }
 
-/** One for every LowCardinality column; `src/scan/scanner.ts` names them by their position here. */
+/** One for every LowCardinality column. */
 export const tenants = new Dictionary()
 export const workspaces = new Dictionary()
 export const types = new Dictionary()

@@ -5,7 +5,7 @@
  * way that `src/draft.ts` and `src/native` describe, which has the last word and the words for errors. What is taken here becomes the
  * same bytes as there.
  *
- *     body ─ readBody, readLines ─→ Rows (of one request) ─ appendRows ─→ Block ─ writeBlock ─→ parts to be copied into the log
+ *     body ─ readBody, readLines ─→ Rows (of one request) ─ appendRows ─→ Block ─ writeBlock ─→ bytes of the block
  */
 import { Block } from './block'
 import { Bytes, SLACK, setSecret } from './bytes'

@@ -6,6 +6,7 @@ import type { Config } from '../config.ts'
 import { openControl } from '../control/open-control.ts'
 import { probePort } from '../port.ts'
 import { isProblem, reasonOf } from '../problem.ts'
+import { compiledScanner } from '../scan/compiled.ts'
 import type { MigrationProblem } from '../sink/migrations.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { httpAddress } from './banner.ts'
@@ -31,6 +32,15 @@ export async function isServerRunning(config: Config): Promise<boolean> {
   } catch {
     return false
   }
+}
+
+/** The scanner can be used: without it everything works, with more CPU. */
+export function checkScanner(): Check {
+  const name = 'scanner'
+  const compiled = compiledScanner()
+  if (!isProblem(compiled)) return { name, status: 'ok', message: 'compiled' }
+  const message = `events are read without it, which takes more CPU: ${compiled.message}`
+  return { name, status: 'warning', message, mend: '`bun run build`, then start again' }
 }
 
 /** The data directory can be written (or made), and has room. */

@@ -8,6 +8,7 @@ import {
   checkDataDirectory,
   checkPorts,
   checkRedis,
+  checkScanner,
   checkTables,
   isServerRunning,
 } from './checks.ts'
@@ -46,6 +47,7 @@ async function runChecks(): Promise<readonly Check[]> {
   const clickhouse = await checkClickHouse(config, serverRuns)
   return [
     { name: 'configuration', status: 'ok', message: 'every variable is well-formed' },
+    checkScanner(),
     checkDataDirectory(config),
     await checkControlDatabase(config),
     clickhouse,

@@ -1,13 +1,9 @@
-/** The compiled scanner (`scanner/`, `bun run build`): what it exports, and what it asks of us. */
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+/** The scanner as it runs: what it exports, and what it asks of us. */
 import { anonymize, parseAddress } from '../address.ts'
 import { nameEventId } from '../event-reading.ts'
 import { writeUuid } from '../native/uuid.ts'
 import { hostOf, pathOf } from '../page-address.ts'
 import { AgentCache } from '../user-agent.ts'
-
-const PATH = join(import.meta.dir, '../../build/scanner.wasm')
 
 /** An address in the scanner's memory; 0 is nothing. */
 export type Address = number
@@ -70,7 +66,8 @@ export class ScannerModule {
   /** Whether addresses of the request that is being read are cut to their network. */
   isAnonymous = false
 
-  private constructor(module: WebAssembly.Module) {
+  /** @param module see `compiled.ts` */
+  constructor(module: WebAssembly.Module) {
     const { exports } = new WebAssembly.Instance(module, { host: this.host(), env: { abort } })
     this.exports = exports as unknown as ScannerExports
     this.view = Buffer.from(this.exports.memory.buffer)
@@ -78,13 +75,6 @@ export class ScannerModule {
     this.exports.setSecret(crypto.getRandomValues(new BigUint64Array(1))[0] as bigint)
     const fields = FIELDS.replaceAll(/$| /g, '"')
     this.exports.nameFields(this.tell(fields), fields.length)
-  }
-
-  /** Loads it; undefined where it was not compiled, or the processor has no vectors for it. */
-  static load(path = PATH): ScannerModule | undefined {
-    if (!existsSync(path)) return undefined
-    const bytes = readFileSync(path)
-    return WebAssembly.validate(bytes) ? new ScannerModule(new WebAssembly.Module(bytes)) : undefined
   }
 
   /** All of its memory, until anything of it is called: it may have grown then, and lie elsewhere. */

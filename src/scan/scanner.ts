@@ -4,8 +4,10 @@
  * (`draft.ts`, `native/`), which say the same of it in more words. `scanner/` has the code; it runs in memory of its own.
  */
 import { CLOCK_TOLERANCE_MS, type RequestFacts } from '../event-reading.ts'
+import { isProblem } from '../problem.ts'
 import type { Logger } from '../telemetry/logger.ts'
-import type { Address, ScannerModule } from './module.ts'
+import type { compiledScanner } from './compiled.ts'
+import { type Address, ScannerModule } from './module.ts'
 import { ModuleBlock } from './scanned-block.ts'
 import { ScannedRows } from './scanned-rows.ts'
 
@@ -31,16 +33,16 @@ export class Scanner {
   private schemaVersion: Address = 0
   private userAgent: Address = 0
 
-  private constructor(module: ScannerModule, logger: Logger) {
+  constructor(module: ScannerModule, logger: Logger) {
     this.module = module
     this.logger = logger
     this.forget()
   }
 
-  /** Undefined, with a warning, where it cannot run: everything works without it, at a third of the speed. */
-  static open(logger: Logger, module: ScannerModule | undefined): Scanner | undefined {
-    if (module !== undefined) return new Scanner(module, logger)
-    logger.warn('events are read without the scanner, which takes more CPU: it was not compiled (`bun run build`)')
+  /** Undefined, with a warning, where it cannot run: everything works without it, more slowly. */
+  static open(logger: Logger, compiled: ReturnType<typeof compiledScanner>): Scanner | undefined {
+    if (!isProblem(compiled)) return new Scanner(new ScannerModule(compiled), logger)
+    logger.warn(`events are read without the scanner, which takes more CPU: ${compiled.message}`)
     return undefined
   }
 

@@ -36,7 +36,15 @@ async function examine(environment: Record<string, string> = {}) {
 test('where everything is well it says so and exits with 0', async () => {
   const { exitCode, stderr, ok, wrong, names } = await examine()
   expect({ exitCode, stderr, ok, wrong }).toEqual({ exitCode: 0, stderr: '', ok: true, wrong: [] })
-  expect(names).toEqual(['configuration', 'data directory', 'control database', 'ClickHouse', 'tables', 'port 0'])
+  expect(names).toEqual([
+    'configuration',
+    'scanner',
+    'data directory',
+    'control database',
+    'ClickHouse',
+    'tables',
+    'port 0',
+  ])
 })
 
 test('without an address of ClickHouse it looks whether the embedded one can start', async () => {
@@ -106,7 +114,7 @@ test('the tables are held against this version: lacking migrations are a warning
 
   await change(`INSERT INTO schema_migrations (version, name, checksum) VALUES (99, 'later', 'x')`)
   expect(await look()).toMatchObject({ exitCode: 1, status: 'failed', mend: expect.stringContaining('newer') })
-}, 30_000)
+})
 
 test('something else than ClickHouse at the address is found out', async () => {
   using other = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response('hello') })
@@ -160,7 +168,7 @@ test('a Postgres with the control data is looked at, and nothing is made in it',
   } finally {
     await postgres.stop()
   }
-}, 30_000)
+})
 
 test('a wrong variable is reported as any other finding', async () => {
   const { exitCode, wrong } = await examine({ PORT: 'http' })

@@ -1,5 +1,5 @@
 /** What the Dockerfile makes, without Docker: its lines are carried out, and the collector runs from there as it would in a container. */
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,8 +10,6 @@ import { waitUntil } from '../support/collector.ts'
 import { type Container, hasNamespaces, newVolume, startContainer } from '../support/container.ts'
 import { buildImage, type Image } from '../support/dockerfile.ts'
 import { makeDraft } from '../support/event-drafts.ts'
-
-setDefaultTimeout(120_000)
 
 const ROOT = join(import.meta.dir, '../..')
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -67,6 +65,11 @@ test('the image holds the program and what it runs on, and no ClickHouse, no tes
   for (const name of ['chdb', '@chdb', '@biomejs', 'assemblyscript', 'playwright-core', 'bun-types']) {
     expect({ name, isThere: existsSync(join(app, 'node_modules', name)) }).toEqual({ name, isThere: false })
   }
+})
+
+test('the scanner is in it, and is used', async () => {
+  const report = await runInImage('bun', 'src/main.ts', 'doctor', '--json')
+  expect(JSON.parse(report.stdout).checks).toContainEqual({ name: 'scanner', status: 'ok', message: 'compiled' })
 })
 
 test('the collector runs without privileges, and cannot change its program', async () => {

@@ -9,7 +9,7 @@ import { Findings, type RequestFacts } from '../../src/event-reading.ts'
 import { parseJson } from '../../src/json.ts'
 import { EventBlock } from '../../src/native/event-block.ts'
 import { eventsOf } from '../../src/protocols/events.ts'
-import { ScannerModule } from '../../src/scan/module.ts'
+import { compiledScanner } from '../../src/scan/compiled.ts'
 import type { ScannedRows } from '../../src/scan/scanned-rows.ts'
 import { type ScanForm, Scanner } from '../../src/scan/scanner.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
@@ -17,7 +17,7 @@ import { createLogger } from '../../src/telemetry/logger.ts'
 export const RECEIVED_AT = Date.UTC(2026, 10, 20, 12)
 
 export function makeScanner(): Scanner {
-  const scanner = Scanner.open(createLogger({ level: 'silent' }), ScannerModule.load())
+  const scanner = Scanner.open(createLogger({ level: 'silent' }), compiledScanner())
   if (scanner === undefined) throw new Error('the scanner is not compiled: bun run build')
   return scanner
 }

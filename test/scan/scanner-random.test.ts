@@ -1,9 +1,14 @@
 /** Whatever comes: what the scanner takes is good, and becomes what the reading of objects makes of it. `SCAN_RUNS` for longer by hand. */
 import { describe, expect, test } from 'bun:test'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import type { Batch } from '../../src/batch.ts'
 import { environment } from '../../src/config.ts'
 import { IdKeys } from '../../src/dedupe/id-keys.ts'
+import { isProblem } from '../../src/problem.ts'
+import { BUILD, compiledScanner, STAMP_NAME } from '../../src/scan/compiled.ts'
 import { ScannerModule } from '../../src/scan/module.ts'
 import { Scanner } from '../../src/scan/scanner.ts'
 import type { Logger } from '../../src/telemetry/logger.ts'
@@ -198,22 +203,31 @@ describe('texts and keys without end', () => {
 test('a scanner that fails says so once, and is not asked again', () => {
   const complaints: string[] = []
   const logger = { error: (_: unknown, message: string) => complaints.push(message) } as unknown as Logger
-  const module = ScannerModule.load()
-  if (module === undefined) throw new Error('the scanner is not compiled')
+  const compiled = compiledScanner()
+  if (isProblem(compiled)) throw new Error(compiled.message)
+  const module = new ScannerModule(compiled)
   const readBody = () => {
     throw new Error('a bug')
   }
   const broken = Object.create(module, { exports: { value: { ...module.exports, readBody } } })
-  const scanner = Scanner.open(logger, broken)
+  const scanner = new Scanner(broken, logger)
   for (let request = 0; request < 3; request++)
-    expect(scanner?.read(makeFacts(), Buffer.from(bodyOf(makeDraft())), 'body')).toBeUndefined()
+    expect(scanner.read(makeFacts(), Buffer.from(bodyOf(makeDraft())), 'body')).toBeUndefined()
   expect(complaints).toHaveLength(1)
 })
 
 test('without a scanner there is a warning, and nothing else', () => {
   const warnings: string[] = []
   const logger = { warn: (message: string) => warnings.push(message) } as unknown as Logger
-  expect(ScannerModule.load('/nowhere/scanner.wasm')).toBeUndefined()
-  expect(Scanner.open(logger, undefined)).toBeUndefined()
-  expect(warnings).toHaveLength(1)
+  expect(Scanner.open(logger, compiledScanner('/nowhere'))).toBeUndefined()
+  expect(warnings).toEqual([expect.stringContaining('it was not compiled (`bun run build`)')])
+})
+
+test('a module of other sources is not used', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'penstock-scanner-'))
+  cpSync(BUILD, folder, { recursive: true })
+  expect(compiledScanner(folder)).toBeInstanceOf(WebAssembly.Module)
+  writeFileSync(join(folder, STAMP_NAME), '0'.repeat(64))
+  expect(compiledScanner(folder)).toMatchObject({ problem: 'scanner_unusable' })
+  rmSync(folder, { recursive: true })
 })

@@ -1,6 +1,6 @@
 /** What the scanner takes, what it leaves, and that what it takes is what the reading of objects makes of it. */
 import { beforeEach, describe, expect, test } from 'bun:test'
-import { moduleStamp, sourcesStamp } from '../../scanner/build.ts'
+import { moduleStamp, sourcesStamp } from '../../src/scan/compiled.ts'
 import { bodyOf, Comparison, makeDraft, makeFacts, RECEIVED_AT } from './scan-fixture.ts'
 
 let both = new Comparison()
