@@ -40,6 +40,8 @@ const HEALTHY_RUN_MS = 30_000
 const PREDECESSOR_WAIT_MS = 10_000
 const PREDECESSOR_POLL_MS = 200
 const PING_INTERVAL_MS = 20
+/** How long the rest of the output of an engine that has ended is waited for. */
+const OUTPUT_WAIT_MS = 1_000
 
 /**
  * For the engine's allocator, jemalloc: large blocks lie in pages of 2 MiB where the kernel leaves that to programs (`madvise`, as distributions have it).
@@ -245,8 +247,7 @@ class EngineSupervisor {
     assert(child.stdin && child.stdout && child.stderr)
     child.stdin.on('error', () => {}) // it ended, which its exit tells
     const output = readEngineOutput([child.stdout, child.stderr], this.options.logger)
-    const exited = once(child, 'close').then(([exitCode, signal]): Exit => ({ exitCode, signal }))
-    this.run = { child, output, exited }
+    this.run = { child, output, exited: endOf(child) }
     return this.run
   }
 
@@ -285,6 +286,14 @@ class EngineSupervisor {
   private async pause(durationMs: number): Promise<void> {
     await sleep(durationMs, undefined, { signal: this.stopping.signal }).catch(() => {})
   }
+}
+
+/** Resolves when the process has ended and its output was read, as far as it comes: whoever else holds the pipes keeps them open. */
+async function endOf(child: ChildProcess): Promise<Exit> {
+  const closed = once(child, 'close').catch(() => {}) // an error is told below
+  const [exitCode, signal] = await once(child, 'exit')
+  await Promise.race([closed, sleep(OUTPUT_WAIT_MS, undefined, { ref: false })])
+  return { exitCode, signal }
 }
 
 /** A promise of readiness that may be rejected without anybody waiting. */
