@@ -79,12 +79,18 @@ export class ByteBuffer {
 
   /** Appends the first `count` of `source`'s bytes. */
   append(source: Uint8Array, count = source.length): void {
+    this.appendPart(source, 0, count)
+  }
+
+  /** Appends `source`'s bytes from `begin` to `end`. */
+  appendPart(source: Uint8Array, begin: number, end: number): void {
+    const count = end - begin
     this.ensure(count)
     if (count > COPY_LOOP_MAX) {
-      this.bytes.set(source.subarray(0, count), this.length)
+      this.bytes.set(source.subarray(begin, end), this.length)
     } else {
       const { bytes, length } = this
-      for (let index = 0; index < count; index++) bytes[length + index] = source[index] as number
+      for (let index = 0; index < count; index++) bytes[length + index] = source[begin + index] as number
     }
     this.length += count
   }

@@ -11,21 +11,32 @@ export class BlockJoiner {
   private rows = 0
 
   /**
-   * One block with the rows of all, in their order: the same bytes for the same blocks. Undefined when one is not as ours are written.
+   * Takes more blocks of the group.
    * @param blocks one behind the other
+   * @returns false when one is not as ours are written: the group cannot be joined, and a new one begins
    */
-  join(blocks: Uint8Array): Uint8Array | undefined {
+  add(blocks: Uint8Array): boolean {
     const source = new Source(blocks)
     try {
       while (!source.isEnd) this.read(source)
-      return this.written()
+      return true
     } catch (error) {
-      if (error instanceof NotOurs) return undefined
+      this.clear()
+      if (error instanceof NotOurs) return false
       throw error
-    } finally {
-      this.rows = 0
-      for (const { data } of this.columns) data.clear()
     }
+  }
+
+  /** One block with the rows of all, in their order: the same bytes for the same blocks. A new group begins. */
+  take(): Uint8Array {
+    const block = this.written()
+    this.clear()
+    return block
+  }
+
+  private clear(): void {
+    this.rows = 0
+    for (const { data } of this.columns) data.clear()
   }
 
   private read(source: Source): void {

@@ -31,7 +31,7 @@ class FixedColumn implements JoinedColumn {
   }
 
   read(source: Source, rows: number): void {
-    this.data.append(source.take(rows * this.valueBytes))
+    source.copy(source.skip(rows * this.valueBytes), this.data)
   }
 
   addDefaults(): void {
@@ -61,7 +61,7 @@ class TextColumn implements JoinedColumn {
   }
 
   read(source: Source, rows: number): void {
-    this.data.append(source.takeTexts(rows))
+    source.copy(source.skipTexts(rows), this.data)
     this.rows += rows
   }
 
@@ -86,10 +86,12 @@ const ADDITIONAL_KEYS_AND_UPDATE = 0x600
 
 /** LowCardinality(String); see `columns.ts`. */
 class LowCardinalityColumn implements JoinedColumn {
-  /** By the text's bytes, one a character. */
+  /** By the text's bytes, one a character, with its length in front. */
   private readonly indexes = new Map<string, number>()
   private readonly dictionary = new ByteBuffer(512)
-  private rows: number[] = []
+  private readonly rows: number[] = []
+  /** Of the block that is read: what its indexes are here. */
+  private readonly translated: number[] = []
 
   constructor() {
     this.clear()
@@ -111,29 +113,28 @@ class LowCardinalityColumn implements JoinedColumn {
     const version = source.int64()
     const indexType = source.int64() - ADDITIONAL_KEYS_AND_UPDATE
     if (version !== 1 || ![0, 1, 2].includes(indexType)) throw new NotOurs()
-    const translated: number[] = []
+    const { translated } = this
+    translated.length = 0
     for (let entries = source.int64(); entries > 0; entries--) {
-      const bytes = source.take(source.varuint())
-      const text = bytes.toString('latin1')
-      translated.push(this.indexes.get(text) ?? this.add(text, bytes))
+      const begin = source.skipTexts(1)
+      const text = source.bytes.toString('latin1', begin, source.at)
+      translated.push(this.indexes.get(text) ?? this.add(text, source, begin))
     }
     if (source.int64() !== rows) throw new NotOurs()
-    const indexes = source.take(rows << indexType)
-    for (let row = 0; row < rows; row++) {
-      const at = row << indexType
-      const index =
-        indexType === 0 ? indexes[at] : indexType === 1 ? indexes.readUInt16LE(at) : indexes.readUInt32LE(at)
+    const { bytes } = source
+    const begin = source.skip(rows << indexType)
+    for (let at = begin; at < source.at; at += 1 << indexType) {
+      const index = indexType === 0 ? bytes[at] : indexType === 1 ? bytes.readUInt16LE(at) : bytes.readUInt32LE(at)
       const own = translated[index as number]
       if (own === undefined) throw new NotOurs()
       this.rows.push(own)
     }
   }
 
-  private add(text: string, bytes: Uint8Array): number {
+  private add(text: string, source: Source, begin: number): number {
     const index = this.indexes.size
     this.indexes.set(text, index)
-    this.dictionary.varuint(bytes.length)
-    this.dictionary.append(bytes)
+    source.copy(begin, this.dictionary)
     return index
   }
 
@@ -156,12 +157,16 @@ class LowCardinalityColumn implements JoinedColumn {
   }
 
   clear(): void {
-    this.rows = []
+    this.rows.length = 0
     this.indexes.clear()
+    this.indexes.set(EMPTY_TEXT, 0)
     this.dictionary.clear()
-    this.add('', new Uint8Array(0))
+    this.dictionary.byte(0)
   }
 }
+
+/** A length of 0 and nothing behind it, which is the first text of every dictionary. */
+const EMPTY_TEXT = '\0'
 
 /** JSON, all of it in the shared data; see `json-column.ts`. */
 class JsonColumn implements JoinedColumn {
@@ -185,8 +190,8 @@ class JsonColumn implements JoinedColumn {
       this.entries = before + source.int64()
       this.ends.int64(this.entries)
     }
-    this.paths.append(source.takeTexts(this.entries - before))
-    this.values.append(source.takeTexts(this.entries - before))
+    source.copy(source.skipTexts(this.entries - before), this.paths)
+    source.copy(source.skipTexts(this.entries - before), this.values)
   }
 
   addDefaults(rows: number): void {

@@ -11,9 +11,11 @@ import { BlockJoiner } from '../native/join-blocks.ts'
 
 /** Blocks that have fewer rows on the average are joined. */
 const ROWS_ENOUGH = 256
-/** A group ends with the block that brings it to so many rows or bytes: a millisecond of work. */
+/** A group ends with the block that brings it to so many rows or bytes. */
 const GROUP_ROWS = 1024
 const GROUP_BYTES = 1024 * 1024
+/** After so many bytes requests are looked at: a quarter of a millisecond of work. */
+const PART_BYTES = 64 * 1024
 
 /** A body is made to count its bytes, kept up to this size, and otherwise made again to be sent. */
 const KEPT_BYTES_MAX = 16 * 1024 * 1024
@@ -66,19 +68,20 @@ async function* joinGroups(
   records: readonly RecordPosition[],
 ): AsyncGenerator<Uint8Array | undefined> {
   const joiner = new BlockJoiner()
-  const groups = groupBytes(records)
-  const memory = Buffer.allocUnsafeSlow(Math.max(...groups))
+  const parts = partsOf(records)
+  const memory = Buffer.allocUnsafeSlow(Math.max(...parts.map(({ bytes }) => bytes)))
   let index = 0
   let length = 0
   for await (const chunk of chunks) {
     for (let taken = 0; taken < chunk.length; ) {
-      const wanted = groups[index] as number
-      const part = chunk.subarray(taken, taken + wanted - length)
-      memory.set(part, length)
-      taken += part.length
-      length += part.length
-      if (length < wanted) continue
-      yield joiner.join(memory.subarray(0, wanted))
+      const { bytes, endsGroup } = parts[index] as Part
+      const piece = chunk.subarray(taken, taken + bytes - length)
+      memory.set(piece, length)
+      taken += piece.length
+      length += piece.length
+      if (length < bytes) continue
+      if (!joiner.add(memory.subarray(0, bytes))) yield undefined
+      else if (endsGroup) yield joiner.take()
       await otherWork() // chunks out of memory come without any wait
       index++
       length = 0
@@ -91,19 +94,26 @@ function otherWork(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
 
-/** How many bytes the blocks of each group have. */
-function groupBytes(records: readonly RecordPosition[]): number[] {
-  const groups: number[] = []
-  let rows = 0
+/** Whole blocks of a group that are joined without a break. */
+interface Part {
+  readonly bytes: number
+  readonly endsGroup: boolean
+}
+
+function partsOf(records: readonly RecordPosition[]): Part[] {
+  const parts: Part[] = []
+  let groupRows = 0
+  let groupBytes = 0
   let bytes = 0
-  for (const record of records) {
-    rows += record.rows
+  records.forEach((record, index) => {
+    groupRows += record.rows
+    groupBytes += record.byteLength
     bytes += record.byteLength
-    if (rows < GROUP_ROWS && bytes < GROUP_BYTES) continue
-    groups.push(bytes)
-    rows = 0
+    const endsGroup = groupRows >= GROUP_ROWS || groupBytes >= GROUP_BYTES || index === records.length - 1
+    if (!endsGroup && bytes < PART_BYTES) return
+    parts.push({ bytes, endsGroup })
     bytes = 0
-  }
-  if (bytes > 0) groups.push(bytes)
-  return groups
+    if (endsGroup) groupRows = groupBytes = 0
+  })
+  return parts
 }
