@@ -7,7 +7,7 @@ import { parseJson, parseJsonExactly } from '../json.ts'
 import type { Drafts, Receipt, Summary } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
 import { answer } from './answer.ts'
-import { type Body, readBody } from './body.ts'
+import { type Body, discard, readBody } from './body.ts'
 import { tooLarge } from './decompression.ts'
 import { admit, type Door, type Edge, type RequestContext, refuseVisit, type Visit } from './edge.ts'
 import { isSigned, verify } from './signed.ts'
@@ -129,6 +129,7 @@ function scan(
   if (protocol.isScannable !== true || content === undefined) return undefined
   const rows = context.edge.scanner?.read(context, content, 'body')
   if (rows === undefined) return undefined
+  discard(content)
   const tooMany = checkLength(context, protocol, rows.length)
   if (tooMany === undefined) return context.edge.pipeline.acceptScanned(context, rows)
   rows.release()

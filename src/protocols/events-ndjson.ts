@@ -9,7 +9,7 @@ import { Readable } from 'node:stream'
 import { presentedKey } from '../auth/presented-key.ts'
 import type { EventError, EventWarning } from '../event-reading.ts'
 import { answer } from '../http/answer.ts'
-import { decodeUtf8, incomplete, noRoom, readBody } from '../http/body.ts'
+import { decodeUtf8, discard, incomplete, noRoom, readBody } from '../http/body.ts'
 import { decompressStream, encodingOf, tooLarge } from '../http/decompression.ts'
 import { admit, type Edge, type RequestContext, refuseVisit, type Visit } from '../http/edge.ts'
 import { nothingAcceptable } from '../http/json-door.ts'
@@ -154,6 +154,7 @@ class Upload {
       const newline = chunk.lastIndexOf(NEWLINE)
       if (newline >= 0) linesEnd = gathered.length + newline + 1
       gathered.append(chunk)
+      discard(chunk)
       // A line that is too long is not waited for. The lines before it are taken, whatever chunks they came in.
       const isTooLong = gathered.length - linesEnd > bodyBytesMax
       if (linesEnd < BATCH_BYTES && !isTooLong) continue
