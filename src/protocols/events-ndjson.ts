@@ -23,8 +23,8 @@ import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts
 import type { DoorCounts } from '../telemetry/event-counts.ts'
 import { receiptBody } from './receipt-body.ts'
 
-/** Lines gathered before they are taken as one batch, in bytes. */
-const BATCH_BYTES = 256 * 1024
+/** Bytes of lines that are gathered and taken as one batch; one line may be longer. */
+const BATCH_BYTES = 128 * 1024
 /** Room for lines to begin with; it grows to what a batch needs. */
 const FIRST_BYTES = 16 * 1024
 /** Batches of one request that may wait for their commit. */
@@ -158,15 +158,24 @@ class Upload {
       // A line that is too long is not waited for. The lines before it are taken, whatever chunks they came in.
       const isTooLong = gathered.length - linesEnd > bodyBytesMax
       if (linesEnd < BATCH_BYTES && !isTooLong) continue
-      await this.take(gathered.bytes.subarray(0, linesEnd))
+      await this.takeAll(gathered.bytes.subarray(0, linesEnd))
       if (isTooLong) this.refused ??= this.lineTooLong()
       if (this.refused !== undefined) return this.refused
       gathered.bytes.copyWithin(0, linesEnd, gathered.length)
       gathered.length -= linesEnd
       linesEnd = 0
     }
-    if (gathered.length > 0) await this.take(gathered.bytes.subarray(0, gathered.length))
+    await this.takeAll(gathered.bytes.subarray(0, gathered.length))
     return this.refused
+  }
+
+  /** Takes whole lines: after a wait much may have come at once. */
+  private async takeAll(lines: Buffer): Promise<void> {
+    for (let begin = 0; begin < lines.length && this.refused === undefined; ) {
+      const end = batchEnd(lines, begin)
+      await this.take(lines.subarray(begin, end))
+      begin = end
+    }
   }
 
   /** Starts a batch of whole lines when it is its turn; waits while too many are on their way. */
@@ -273,6 +282,15 @@ class Upload {
     const { accepted, rejected, errors, warnings, rate } = this
     return { accepted, rejected, errors, warnings, rate }
   }
+}
+
+/** Where a batch ends that begins there: behind the last line that has room in it, or the first one if that has not. */
+function batchEnd(lines: Buffer, begin: number): number {
+  const most = begin + BATCH_BYTES
+  if (most >= lines.length) return lines.length
+  const last = lines.lastIndexOf(NEWLINE, most)
+  const newline = last >= begin ? last : lines.indexOf(NEWLINE, most)
+  return newline < 0 ? lines.length : newline + 1
 }
 
 function isBrokenEncoding(error: unknown): error is Error {

@@ -5,6 +5,8 @@ import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
 
 const UUID_V5 = /^[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+/** Longer texts of properties are cut. */
+const TEXT_CHARS_MAX = 10_240
 const NDJSON = { 'content-type': 'application/x-ndjson' }
 
 let collector: Collector
@@ -278,6 +280,38 @@ test('NDJSON tells bad lines by their number, also malformed ones, and takes the
     ],
     warnings: [{ index: 4, code: 'timestamp_in_future' }],
   })
+})
+
+test('NDJSON is cut into batches between lines, however long they are and however they come', async () => {
+  const type = newType()
+  const sizes = [300_000, 10, 131_000, 500_000, 1, 70_000, 200_000, 90_000]
+  const line = (n: number) =>
+    JSON.stringify(makeDraft({ type, properties: { n, text: 'x'.repeat(sizes[n % 8] ?? 0) } }))
+  const lines = Array.from({ length: 24 }, (_, n) => line(n))
+  lines[11] = '{"type":'
+  const body = lines.join('\n')
+  const pieces = [body.slice(0, 100), body.slice(100, -500_000), body.slice(-500_000)]
+  const slowly = async function* () {
+    for (const piece of pieces) yield await Bun.sleep(20).then(() => Buffer.from(piece))
+  }
+  for (const sent of [body, slowly()]) {
+    const response = await collector.post(sent as RequestInit['body'], NDJSON)
+    expect(response.status).toBe(201)
+    expect(await response.json()).toMatchObject({
+      accepted: 23,
+      rejected: 1,
+      errors: [{ index: 11, code: 'malformed_json' }],
+    })
+  }
+  const counts = `SELECT toUInt32(properties.n::String) AS n, length(properties.text::String) AS size, count() AS events`
+  await collector.flushed()
+  const rows = await collector.rows(`${counts} FROM events WHERE type = '${type}' GROUP BY ALL ORDER BY n`)
+  const taken = lines.flatMap((_, n) =>
+    n === 11 ? [] : [{ n, size: Math.min(sizes[n % 8] ?? 0, TEXT_CHARS_MAX), events: 2 }],
+  )
+  expect(rows.map(({ n, size, events }) => ({ n: Number(n), size: Number(size), events: Number(events) }))).toEqual(
+    taken as never,
+  )
 })
 
 test('NDJSON of many batches is stored line for line, and lists its first 100 errors', async () => {
