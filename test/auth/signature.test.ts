@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
-import type { SigningMode } from '../../src/control/grants.ts'
 import { MemoryReplays, type Replays } from '../../src/auth/replays.ts'
 import { verifySignature } from '../../src/auth/signature.ts'
+import type { SigningMode } from '../../src/control/grants.ts'
 import { isRejection } from '../../src/rejection.ts'
 
 const NOW_SECONDS = 1_700_000_000

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'bun:test'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { openControl } from '../../src/control/open-control.ts'
 import { keyState } from '../../src/control/key-record.ts'
 import { hashKey } from '../../src/control/keys.ts'
-import { codeOf, everyDatabase, good, openTestControl, provisionAcme, type NewPlace } from './control-fixture.ts'
+import { openControl } from '../../src/control/open-control.ts'
+import { codeOf, everyDatabase, good, type NewPlace, openTestControl, provisionAcme } from './control-fixture.ts'
 
 const MINUTE_MS = 60_000
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
-import { mayUse } from '../../src/auth/origins.ts'
 import type { Authenticated } from '../../src/auth/key-cache.ts'
+import { mayUse } from '../../src/auth/origins.ts'
 import { parseOrigins } from '../../src/control/origins.ts'
 import { codeOf, good } from './control-fixture.ts'
 

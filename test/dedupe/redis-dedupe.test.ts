@@ -9,7 +9,7 @@ import { openRedis, type Redis } from '../../src/redis.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { waitUntil } from '../support/collector.ts'
 import { batchOf, eventsIn, makeEvent } from '../support/events.ts'
-import { randomFrom } from '../support/faulty-file-system.ts'
+import { randomFrom } from '../support/random.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
 
 const logger = createLogger({ level: 'silent' })

@@ -13,11 +13,11 @@ import { type ComposeFile, makeVariables, readCompose } from '../support/compose
 import { type Container, newVolume, startContainer } from '../support/container.ts'
 import { buildImage, type Image } from '../support/dockerfile.ts'
 import { makeDraft } from '../support/event-drafts.ts'
-import { randomFrom } from '../support/faulty-file-system.ts'
 import { startDeployedNginx, type TestNginx } from '../support/nginx.ts'
 import { run, startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { Producer } from '../support/producer.ts'
 import { startTestPrometheus, type TestPrometheus } from '../support/prometheus.ts'
+import { randomFrom } from '../support/random.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
 import { type ConfiguredServer, startConfiguredServer } from '../support/server.ts'
 

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { type Collector, newHome, startCollector, waitUntil } from '../support/collector.ts'
 import { makeDraft } from '../support/event-drafts.ts'
-import { randomFrom } from '../support/faulty-file-system.ts'
 import { InsistentClient } from '../support/insistent-client.ts'
+import { randomFrom } from '../support/random.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
 
 /** Small, so that segments are sealed, inserted and deleted all the time: then their ids are in files of their own. */

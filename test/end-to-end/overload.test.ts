@@ -5,8 +5,8 @@ import { accountFor } from '../support/accounting.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
 import { newHomeWithoutEngine } from '../support/engine.ts'
 import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
-import { randomFrom } from '../support/faulty-file-system.ts'
 import { Producer } from '../support/producer.ts'
+import { randomFrom } from '../support/random.ts'
 import { openConnection, postHead, type RawConnection } from '../support/raw-http.ts'
 
 const MiB = 1024 * 1024

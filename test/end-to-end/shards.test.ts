@@ -18,8 +18,8 @@ import {
   startCollector,
   waitUntil,
 } from '../support/collector.ts'
-import { randomFrom } from '../support/faulty-file-system.ts'
 import { Producer } from '../support/producer.ts'
+import { randomFrom } from '../support/random.ts'
 import { type Shards, startShards } from '../support/shards.ts'
 
 /** Everything has come within a few seconds; this long only on a machine that does much else. */

@@ -8,8 +8,8 @@ import { accountFor } from '../support/accounting.ts'
 import { type Collector, type CollectorHome, newHome, startCollector, waitUntil } from '../support/collector.ts'
 import { newHomeWithoutEngine } from '../support/engine.ts'
 import { makeDraft, makeDrafts } from '../support/event-drafts.ts'
-import { randomFrom } from '../support/faulty-file-system.ts'
 import { Producer } from '../support/producer.ts'
+import { randomFrom } from '../support/random.ts'
 import { openConnection, postHead } from '../support/raw-http.ts'
 
 let collector: Collector

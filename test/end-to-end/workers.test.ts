@@ -18,9 +18,9 @@ import {
 } from '../support/collector.ts'
 import { newHomeWithoutEngine } from '../support/engine.ts'
 import { makeDraft } from '../support/event-drafts.ts'
-import { randomFrom } from '../support/faulty-file-system.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { Producer } from '../support/producer.ts'
+import { randomFrom } from '../support/random.ts'
 import { startTestRedis } from '../support/redis.ts'
 import { askWorkers, processesOf, segmentsOf, workerPid } from '../support/workers.ts'
 

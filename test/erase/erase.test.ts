@@ -9,8 +9,9 @@ import { DeadLetters } from '../../src/sink/dead-letters.ts'
 import type { InsertTarget } from '../../src/sink/insert.ts'
 import { preparedTarget } from '../sink/sink-fixture.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
+import { randomFrom } from '../support/random.ts'
 import { blockOf, countsOf, findEverywhere, numbered, statesOf, Workspace } from './erase-fixture.ts'
-import { mulberry32, randomPeople } from './random-people.ts'
+import { randomPeople } from './random-people.ts'
 
 let server: TestClickHouse
 let target: InsertTarget
@@ -275,7 +276,7 @@ describe('what is not in ClickHouse yet', () => {
 })
 
 describe('random people on random devices', () => {
-  const random = mulberry32(0xe7a5e)
+  const random = randomFrom(0xe7a5e)
 
   test.each([1, 2])(
     'of one of them nothing is left in any column of any table, of the others everything (%i)',

@@ -56,14 +56,3 @@ function modelOf(events: readonly Partial<Event>[], user: string): { own: Set<nu
   const devices = new Set(events.flatMap(({ anonymousId }) => (isHers(anonymousId) ? [anonymousId ?? ''] : [])))
   return { own: new Set(own.flatMap((is, n) => (is ? [n] : []))), devices: [...devices] }
 }
-
-/** A generator of numbers from 0 to 1 that starts the same in every run. */
-export function mulberry32(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
-}

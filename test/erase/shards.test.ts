@@ -11,9 +11,10 @@ import { migrate } from '../../src/sink/migrations.ts'
 import { runCli } from '../cli/run-cli.ts'
 import { LOGGER } from '../sink/sink-fixture.ts'
 import { queryClickHouse } from '../support/collector.ts'
+import { randomFrom } from '../support/random.ts'
 import { type Shards, startShards } from '../support/shards.ts'
 import { countsOf, type EraseTarget, findEverywhere, numbered, statesOf, Workspace } from './erase-fixture.ts'
-import { mulberry32, randomPeople } from './random-people.ts'
+import { randomPeople } from './random-people.ts'
 
 const TWO = { name: 'two', isReplicated: false }
 const ONE = { name: 'one', isReplicated: false }
@@ -178,7 +179,7 @@ describe('a person on two shards', () => {
   })
 
   test('of random people one is removed, and all of the others stays as it was, also through a load balancer', async () => {
-    const random = mulberry32(0x54a2d)
+    const random = randomFrom(0x54a2d)
     await using balancer = startBalancer()
     const [workspace, second] = newWorkspace('penstock', balancer.url.origin)
     const { events, erased, own, devices } = randomPeople(random)

@@ -1,7 +1,8 @@
 /** Requests that are HTTP as it should be, around good and bad bodies, keys, signatures and headers. */
-import type { Draw } from './draw.ts'
+
 import { encodeBody } from './body-encoding.ts'
 import { makeText, NDJSON } from './body-texts.ts'
+import type { Draw } from './draw.ts'
 import { contentType, type Header, keyHeaders, oddHeaders, originHeaders, sign } from './headers.ts'
 import { validValue } from './json-values.ts'
 import { type FuzzKey, UNCERTAIN } from './keys.ts'

@@ -1,6 +1,6 @@
 /** What is random about one request: everything of it follows from the run's seed and the request's number. */
 import fc from 'fast-check'
-import { randomFrom } from '../support/faulty-file-system.ts'
+import { randomFrom } from '../support/random.ts'
 
 /** Spreads neighbouring numbers (a prime near 2^32 divided by the golden ratio). */
 const SPREAD = 0x9e3779b1

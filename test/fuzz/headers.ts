@@ -1,7 +1,7 @@
 /** Headers of all kinds: where the key is, from which page, signatures, and what nobody needs. */
 import { createHmac } from 'node:crypto'
-import type { Draw } from './draw.ts'
 import { NDJSON } from './body-texts.ts'
+import type { Draw } from './draw.ts'
 import type { FuzzKey } from './keys.ts'
 import type { KeyPlace } from './operations.ts'
 

@@ -1,5 +1,6 @@
 /** Bodies of all kinds: as nearly all are, with all that JSON allows in them, and with something broken. */
 import fc from 'fast-check'
+import { randomFrom } from '../support/random.ts'
 
 /** Keys with escapes are left: few of them, or nothing is taken. */
 const keys = fc.oneof(
@@ -166,17 +167,6 @@ function write(value: unknown, random: () => number): string {
     return `{${space()}${members.join(`,${space()}`)}}`
   }
   return one(value)
-}
-
-/** The same numbers between 0 and 1 for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 /** Events, each as JSON text. */

@@ -4,6 +4,7 @@
  */
 import { dirname } from 'node:path'
 import type { FileEntry, FileSystem, LogFile } from '../../src/log/file-system.ts'
+import { randomFrom } from './random.ts'
 
 type FileChange = { readonly position: number; readonly bytes: Buffer } | { readonly length: number }
 type EntryChange = { readonly path: string; readonly node: Node | undefined; readonly from?: string }
@@ -34,17 +35,6 @@ export interface Fault {
   readonly code: 'EIO' | 'ENOSPC' | 'crash'
   /** The error comes although the operation did its work, or part of it. */
   readonly isLate?: boolean
-}
-
-/** Random numbers from a seed, so that a failing test can be repeated. */
-export function randomFrom(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }
 
 export class FaultyDisk {
