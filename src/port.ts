@@ -8,11 +8,18 @@ const FREE_PORT_MIN = 10_000
 const FREE_PORT_MAX = 32_767
 const TRIES = 100
 
-/** Listens for a moment. Gives the port, a free one for 0; throws when it cannot be had. */
+/** Free ports that were given: whoever has one may not listen there yet. */
+const given = new Set<number>()
+
+/** Listens for a moment. Gives the port; for 0 a free one, and each time another. Throws when it cannot be had. */
 export function probePort(hostname: string, port: number): number {
   for (let tried = 0; port === 0 && tried < TRIES; tried++) {
+    const free = FREE_PORT_MIN + Math.floor(Math.random() * (FREE_PORT_MAX - FREE_PORT_MIN + 1))
+    if (given.has(free)) continue
     try {
-      return listenOnce(hostname, FREE_PORT_MIN + Math.floor(Math.random() * (FREE_PORT_MAX - FREE_PORT_MIN + 1)))
+      listenOnce(hostname, free)
+      given.add(free)
+      return free
     } catch {
       // somebody listens there: another one
     }
