@@ -27,5 +27,5 @@ test.each([
     expect(found).toMatchObject({ damagedRecords: 0 })
     expect(found.acknowledged).toBeGreaterThan(kills * 100)
   },
-  240_000,
+  600_000,
 )
