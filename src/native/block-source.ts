@@ -1,4 +1,4 @@
-/** Reads Native blocks as they were written here, from one end to the other. Nothing is allocated: there are fifty columns in a block of a few rows. */
+/** Reads Native blocks as they were written here, from one end to the other. Nothing is allocated: a block of a few rows has two dozen columns. */
 import type { ByteBuffer } from './byte-buffer.ts'
 
 /** The blocks are not as ours are written. */
