@@ -10,6 +10,7 @@ import { isProblem } from '../../src/problem.ts'
 import type { ClickHouseOptions } from '../../src/sink/clickhouse.ts'
 import { DeadLetters } from '../../src/sink/dead-letters.ts'
 import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
+import { settled } from '../sink/sink-fixture.ts'
 import { queryClickHouse } from '../support/collector.ts'
 import { makeEvent } from '../support/events.ts'
 
@@ -58,7 +59,8 @@ export class Workspace {
   }
 
   async send(body: Uint8Array, token: string): Promise<void> {
-    const result = await insertNative(this.target, { body: [body], bodyBytes: body.byteLength, token })
+    const insert = () => insertNative(this.target, { body: [body], bodyBytes: body.byteLength, token })
+    const result = await settled(insert)
     if (result.outcome === 'failed') throw new Error(result.failure.message)
   }
 

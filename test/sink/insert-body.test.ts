@@ -7,7 +7,16 @@ import type { WriteAheadLog } from '../../src/log/write-ahead-log.ts'
 import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
 import { type InsertBody, insertBody } from '../../src/sink/insert-body.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
-import { blockOf, commitSegment, encoded, event, openLog, preparedTarget, temporaryDirectory } from './sink-fixture.ts'
+import {
+  blockOf,
+  commitSegment,
+  encoded,
+  event,
+  openLog,
+  preparedTarget,
+  settled,
+  temporaryDirectory,
+} from './sink-fixture.ts'
 
 const directory = temporaryDirectory()
 let clickhouse: TestClickHouse
@@ -64,8 +73,10 @@ async function gathered(chunks: InsertBody['chunks']): Promise<{ bytes: Buffer; 
 
 /** Inserts a segment as if it had been made in this form. */
 async function insert(target: InsertTarget, log: WriteAheadLog, segment: SealedSegment, insertForm: InsertForm) {
-  const body = await insertBody(log, { ...segment, insertForm }, segment.records)
-  const inserted = await insertNative(target, { body: body.chunks, bodyBytes: body.bytes, token: segment.token })
+  const inserted = await settled(async () => {
+    const body = await insertBody(log, { ...segment, insertForm }, segment.records)
+    return insertNative(target, { body: body.chunks, bodyBytes: body.bytes, token: segment.token })
+  })
   expect(inserted).toEqual({ outcome: 'inserted' })
 }
 

@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import type { Event } from '../../src/event.ts'
 import type { JsonObject } from '../../src/native/json-column.ts'
-import { type InsertTarget, insertNative } from '../../src/sink/insert.ts'
+import type { InsertTarget } from '../../src/sink/insert.ts'
 import { startTestClickHouse, type TestClickHouse } from '../support/clickhouse.ts'
-import { blockOf, preparedTarget } from './sink-fixture.ts'
+import { insertEvents, preparedTarget } from './sink-fixture.ts'
 
 let clickhouse: TestClickHouse
 let target: InsertTarget
@@ -30,12 +30,8 @@ let inserts = 0
 
 /** Inserts events as one segment, as the flusher does; gives ClickHouse's code when it fails. */
 async function tryInsert(events: readonly Partial<Event>[], token: string): Promise<string> {
-  const bytes = blockOf(events)
-  for (;;) {
-    const done = await insertNative(target, { body: [bytes], bodyBytes: bytes.length, token })
-    const code = done.outcome === 'inserted' ? 'inserted' : done.failure.code
-    if (code !== '216') return code // 216: the try before is not quite over
-  }
+  const done = await insertEvents(target, events, token)
+  return done.outcome === 'inserted' ? 'inserted' : done.failure.code
 }
 
 async function insert(events: readonly Partial<Event>[], token = `users/${inserts++}`): Promise<void> {
