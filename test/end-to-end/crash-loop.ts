@@ -52,6 +52,8 @@ export interface CrashLoopResult extends Account {
 }
 
 const PRODUCERS = 6
+/** Of half of the producers; the others send one. With more a slow disk needs longer to store what piled up than to be killed so often. */
+const BATCH_EVENTS_MAX = 20
 /** Small enough that segments are sealed, inserted and deleted all the time, and that some are read from their files. */
 const ENVIRONMENT = { FLUSH_INTERVAL_MS: '50', SEGMENT_BYTES: '64KiB', RING_BYTES: '256KiB', LOG_LEVEL: 'info' }
 const UP_MS_MAX = 3_000
@@ -89,7 +91,7 @@ class CrashLoop {
     const url = `http://127.0.0.1:${this.enginePorts.httpPort}`
     this.home = newHome({ ...ENVIRONMENT, ...(options.external ? { CLICKHOUSE_URL: url } : {}) })
     this.producers = Array.from({ length: PRODUCERS }, (_, number) => {
-      const eventsMax = number % 2 === 0 ? 100 : 1
+      const eventsMax = number % 2 === 0 ? BATCH_EVENTS_MAX : 1
       return new Producer({ name: `p${number}`, eventsMax, random: randomFrom(options.seed + number + 1), pauseMs: 10 })
     })
   }

@@ -5,12 +5,14 @@
 import { WebSocket } from 'ws'
 
 const [url, messages, events] = process.argv.slice(2)
-const socket = new WebSocket(url)
+// Made before: making them may take longer than the collector needs to store them.
+const texts = Array.from({ length: Number(messages) }, (_, seq) => JSON.stringify({ seq, events: batch() }))
 const counts = { acknowledged: 0, accepted: 0, slowDowns: 0, pings: 0, others: 0 }
+const socket = new WebSocket(url)
 
 socket.on('ping', () => counts.pings++)
 socket.on('open', () => {
-  for (let seq = 0; seq < Number(messages); seq++) socket.send(JSON.stringify({ seq, events: batch() }))
+  for (const text of texts) socket.send(text)
 })
 socket.on('message', (data) => {
   const answer = JSON.parse(data)
