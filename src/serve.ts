@@ -38,6 +38,7 @@ import { createLogger, type Logger } from './telemetry/logger.ts'
 import { openTelemetry } from './telemetry/open.ts'
 import { WorkerMetrics } from './telemetry/workers.ts'
 import { tellSupervisor } from './worker.ts'
+import { collectOften } from './young-garbage.ts'
 
 /** Encoded bytes that may gather while a commit runs; less where the log itself is small. */
 const BLOCK_BYTES_MAX = 8 * 1024 * 1024
@@ -134,6 +135,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     dependencies: async () => (await status.health()).dependencies,
   })
   keys.start()
+  const leaveGarbage = collectOften(() => groupCommit.totals.events)
   const server = await orExplain(`cannot listen on ${config.host}:${config.port} (HOST, PORT)`, () =>
     listen(edge, status, streams, { ...config, isShared: worker !== undefined }),
   )
@@ -158,6 +160,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   status.stopping = true
   await server.stop(leftMs() / 2) // no new events; those in flight are answered, the other half is for the flush
   await groupCommit.close() // what was taken is durable
+  leaveGarbage()
   await dedupe.close() // other collectors know of it
   await log.close() // what is open is sealed
   await sink.stop(leftMs()) // last flush, until the deadline
