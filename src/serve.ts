@@ -135,7 +135,6 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     dependencies: async () => (await status.health()).dependencies,
   })
   keys.start()
-  const leaveGarbage = collectOften(() => groupCommit.totals.events)
   const server = await orExplain(`cannot listen on ${config.host}:${config.port} (HOST, PORT)`, () =>
     listen(edge, status, streams, { ...config, isShared: worker !== undefined }),
   )
@@ -143,6 +142,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     { host: config.host, port: server.port, dataDir: config.dataDir, durability: config.durability },
     'accepting events',
   )
+  const leaveGarbage = collectOften(() => groupCommit.totals.events)
 
   tellSupervisor('accepting')
 

@@ -11,8 +11,8 @@ const SILENT_FAILURES = 4
 const NOBODY_THERE = new Set(['ECONNREFUSED', SHARD_AWAY])
 /** Other answers often are over at the next try. */
 const ANSWERED_FAILURES = 2
-/** An earlier try under the same token has not ended: see `query_id` in `insert.ts`. */
-const QUERY_IS_RUNNING = 216
+/** ClickHouse's code when an earlier try under the same token has not ended: see `query_id` in `insert.ts`. */
+export const QUERY_IS_RUNNING = 216
 
 /**
  * Whether a failure says nothing about ClickHouse as a whole.

@@ -11,6 +11,7 @@ import { isProblem } from '../../src/problem.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
 import { freePort } from '../../src/sink/engine-setup.ts'
 import { migrate } from '../../src/sink/migrations.ts'
+import { QUERY_IS_RUNNING } from '../../src/sink/retry-rules.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import { type Account, accountFor, miscounted } from '../support/accounting.ts'
 import {
@@ -52,7 +53,7 @@ export interface CrashLoopResult extends Account {
 }
 
 const PRODUCERS = 6
-/** Of half of the producers; the others send one. With more a slow disk needs longer to store what piled up than to be killed so often. */
+/** Of half of the producers; the others send one. With 100 a busy machine needed more than ten minutes, to store what had piled up. */
 const BATCH_EVENTS_MAX = 20
 /** Small enough that segments are sealed, inserted and deleted all the time, and that some are read from their files. */
 const ENVIRONMENT = { FLUSH_INTERVAL_MS: '50', SEGMENT_BYTES: '64KiB', RING_BYTES: '256KiB', LOG_LEVEL: 'info' }
@@ -280,14 +281,13 @@ async function countsOf(collector: Collector, what: string): Promise<Record<stri
 
 /** A shard went away in the middle of an insert. */
 const SHARD_LOST = '32'
-/** The insert of a collector that was killed has not ended in a ClickHouse that lives on. */
-const QUERY_IS_RUNNING = '216'
 
 /** What the flusher says when ClickHouse is not there: a code of the connection, or one of ClickHouse's own that a kill explains. */
 function isOutage(line: LogLine, hasShards: boolean): boolean {
   if (line.msg !== 'an insert failed') return false
   const code = String(line.code)
-  return /^[A-Za-z_]+$/.test(code) || code === QUERY_IS_RUNNING || (hasShards && code === SHARD_LOST)
+  const isRunning = Number(code) === QUERY_IS_RUNNING // of a collector that was killed, in a ClickHouse that lives on
+  return /^[A-Za-z_]+$/.test(code) || isRunning || (hasShards && code === SHARD_LOST)
 }
 
 /** What a kill leaves to be told: ClickHouse is started again, a segment file that had not even a header is moved away. */

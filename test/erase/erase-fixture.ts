@@ -59,8 +59,7 @@ export class Workspace {
   }
 
   async send(body: Uint8Array, token: string): Promise<void> {
-    const insert = () => insertNative(this.target, { body: [body], bodyBytes: body.byteLength, token })
-    const result = await settled(insert)
+    const result = await settled(() => insertNative(this.target, { body: [body], bodyBytes: body.byteLength, token }))
     if (result.outcome === 'failed') throw new Error(result.failure.message)
   }
 

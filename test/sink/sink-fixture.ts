@@ -9,6 +9,7 @@ import { EventBlock } from '../../src/native/event-block.ts'
 import { Flusher, type FlusherOptions } from '../../src/sink/flusher.ts'
 import { type InsertOutcome, type InsertTarget, insertNative } from '../../src/sink/insert.ts'
 import { migrate } from '../../src/sink/migrations.ts'
+import { QUERY_IS_RUNNING } from '../../src/sink/retry-rules.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 import type { TestClickHouse } from '../support/clickhouse.ts'
 import { makeEvent } from '../support/events.ts'
@@ -50,10 +51,7 @@ export function blockBytes(name: string, rows = 1): Uint8Array {
   return blockOf(Array.from({ length: rows }, (_, index) => event({ path: `/${name}/${index}` })))
 }
 
-/** ClickHouse's code for an insert whose token still runs: it has answered the try before, and is not quite over it. */
-const QUERY_IS_RUNNING = 216
-
-/** Tries an insert again, as the flusher does, while another one with its token runs. */
+/** Tries an insert again, as the flusher does, while another one with its token runs: one that was answered may not be quite over. */
 export async function settled(insert: () => Promise<InsertOutcome>): Promise<InsertOutcome> {
   for (;;) {
     const outcome = await insert()
