@@ -13,6 +13,8 @@ const MiB = 1024 * 1024
 const OUTAGE_SECONDS = 60
 const OUTAGE_SHORT_SECONDS = 4
 const SAMPLE_MS = 500
+/** More than a minute of 800,000 events a second takes; the default of 10 GiB was full after 28 million events. */
+const LOG_LIMIT = '32GiB'
 
 /** Takes ClickHouse away and brings it back. */
 interface Outage {
@@ -53,7 +55,12 @@ async function runOutage(bench: Bench, { begin, end }: Outage): Promise<Scenario
   const dataDir = resources.directory('data')
   const key = await provision(resources, dataDir, 'bench')
   const own = await startOwnClickHouse(resources)
-  const penstock = await startPenstock({ resources, dataDir, clickhouse: own.clickhouse })
+  const penstock = await startPenstock({
+    resources,
+    dataDir,
+    clickhouse: own.clickhouse,
+    environment: { WAL_MAX_BYTES: LOG_LIMIT },
+  })
   const requests = writeEventRequests({
     directory: resources.directory('requests'),
     host: penstock.host,
