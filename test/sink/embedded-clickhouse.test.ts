@@ -2,7 +2,7 @@ import { afterEach, expect, test } from 'bun:test'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { getPriority, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import {
@@ -10,6 +10,7 @@ import {
   type EmbeddedClickHouseOptions,
   startEmbeddedClickHouse,
 } from '../../src/sink/embedded-clickhouse.ts'
+import { MERGE_NICENESS } from '../../src/sink/engine-setup.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
 
 const cleanups: (() => unknown)[] = []
@@ -248,6 +249,43 @@ test('the collector goes first on a shared core, also where sessions share it be
   const session = `/proc/${pid}/autogroup`
   if (existsSync(session)) expect(readFileSync(session, 'utf8')).toMatch(/ nice 5$/m)
 })
+
+test('merges give way to inserts, where the engine may say so', async () => {
+  const engine = start()
+  await engine.ready()
+  const { pid } = engine
+  assert(pid !== undefined)
+  // A thread has it only while it merges.
+  await query(engine, 'CREATE DATABASE d ENGINE = Atomic')
+  await query(engine, 'CREATE TABLE d.t (n UInt64, s String) ENGINE = MergeTree ORDER BY s')
+  let isMerging = true
+  const merging = (async () => {
+    for (let inserts = 0; isMerging && inserts < 500; inserts++)
+      await query(engine, 'INSERT INTO d.t SELECT number, toString(rand()) FROM numbers(100000)')
+  })()
+  const wanted = maySetNiceness(pid) ? MERGE_NICENESS : getPriority(pid)
+  await until(() => nicenessOfMerges(pid).includes(wanted))
+  isMerging = false
+  await merging
+})
+
+function nicenessOfMerges(pid: number): number[] {
+  const found: number[] = []
+  for (const id of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      if (readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8') === 'MergeMutate\n') found.push(getPriority(Number(id)))
+    } catch {
+      // The thread has just ended.
+    }
+  }
+  return found
+}
+
+/** Whether a process has the capability CAP_SYS_NICE, number 23 of capabilities(7). */
+function maySetNiceness(pid: number): boolean {
+  const [, effective] = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return (BigInt(`0x${effective}`) & (1n << 23n)) !== 0n
+}
 
 test('a stop during the start ends the start', async () => {
   const engine = start()
