@@ -20,6 +20,7 @@ import type { Logger } from '../telemetry/logger.ts'
 import { prepareDirectory } from './engine-directory.ts'
 import { type EngineOutput, readEngineOutput } from './engine-output.ts'
 import {
+  ALLOCATOR,
   directoryInUse,
   EmbeddedClickHouseError,
   ENGINE_HOST,
@@ -42,16 +43,6 @@ const PREDECESSOR_POLL_MS = 200
 const PING_INTERVAL_MS = 20
 /** How long the rest of the output of an engine that has ended is waited for. */
 const OUTPUT_WAIT_MS = 1_000
-
-/**
- * For the engine's allocator, jemalloc.
- * - `thp`: large blocks lie in pages of 2 MiB where the kernel leaves that to programs (`madvise`, as distributions have it). A query that groups
- *   4.7 million sessions fills hundreds of megabytes; page by page of 4 KiB that is 170,000 faults. CPU of such queries: − 15 to − 30 %.
- * - `*_decay_ms`: memory that was given back is kept for the next insert, which comes within the second. With ClickHouse's own 5 and 0 seconds the kernel
- *   takes it and clears it again, a seventh of an insert's CPU: 2.2 to 3.5 µs an event, and 1.9 to 2.7 with these. The peak of memory is the same (1.2 GiB
- *   with two inserts of 64 MiB); of that 0.5 are left half a minute after the load and 0.4 after another.
- */
-const ALLOCATOR = 'thp:always,dirty_decay_ms:30000,muzzy_decay_ms:30000'
 
 export interface EmbeddedClickHouseOptions {
   /** Directory of Penstock's data; the engine keeps its own in `clickhouse/` below it. Made when missing. */
