@@ -18,7 +18,7 @@ export const INSTANCE_MACRO = 'penstock_instance'
  *   4.7 million sessions fills hundreds of megabytes; page by page of 4 KiB that is 170,000 faults. CPU of such queries: − 15 to − 30 %.
  * - `*_decay_ms`: memory that was given back is kept for the next insert, which comes within the second. With ClickHouse's own 5 and 0 seconds the kernel
  *   takes it and clears it again, a seventh of an insert's CPU: 2.2 to 3.5 µs an event, and 1.9 to 2.7 with these. The peak of memory is the same (1.2 GiB
- *   with two inserts of 64 MiB); of that 0.5 are left half a minute after the load and 0.4 after another.
+ *   with two inserts of 64 MiB); of that 0.5 are left half a minute after the load and 0.4 after 75 s.
  */
 export const ALLOCATOR = 'thp:always,dirty_decay_ms:30000,muzzy_decay_ms:30000'
 

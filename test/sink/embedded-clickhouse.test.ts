@@ -255,7 +255,6 @@ test('merges give way to inserts, where the engine may say so', async () => {
   await engine.ready()
   const { pid } = engine
   assert(pid !== undefined)
-  // A thread has it only while it merges.
   await query(engine, 'CREATE DATABASE d ENGINE = Atomic')
   await query(engine, 'CREATE TABLE d.t (n UInt64, s String) ENGINE = MergeTree ORDER BY s')
   let isMerging = true
@@ -264,6 +263,7 @@ test('merges give way to inserts, where the engine may say so', async () => {
       await query(engine, 'INSERT INTO d.t SELECT number, toString(rand()) FROM numbers(100000)')
   })()
   const wanted = maySetNiceness(pid) ? MERGE_NICENESS : getPriority(pid)
+  // A thread has it only while it merges.
   await until(() => nicenessOfMerges(pid).includes(wanted))
   isMerging = false
   await merging
