@@ -248,6 +248,19 @@ test('a sane request id is kept, another one is made, and both are in errors too
   expect(ids.size).toBe(5)
 })
 
+test('the path may be written with a slash at its end, and with a query', async () => {
+  const type = newType()
+  for (const path of ['/v1/events', '/v1/events/', '/v1/events?a=b', '/v1/events/?a=b']) {
+    const response = await fetch(`${collector.url}${path}`, {
+      method: 'POST',
+      headers: { 'api-key': collector.key },
+      body: JSON.stringify({ events: [makeDraft({ type })] }),
+    })
+    expect([path, response.status]).toEqual([path, 201])
+  }
+  expect(await rowsOf(type)).toHaveLength(4)
+})
+
 test.each(['text/plain', 'application/x-www-form-urlencoded', 'application/json; charset=utf-8', 'image/png', ''])(
   'the content type %j is not believed: the body is JSON',
   async (contentType) => {
