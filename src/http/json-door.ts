@@ -3,11 +3,12 @@
  * and its events are, how one is read, and in which words it answers.
  */
 import { presentedKey } from '../auth/presented-key.ts'
+import { discard } from '../discard.ts'
 import { parseJson, parseJsonExactly } from '../json.ts'
 import type { Drafts, Receipt, Summary } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
 import { answer } from './answer.ts'
-import { type Body, discard, readBody } from './body.ts'
+import { type Body, readBody } from './body.ts'
 import { tooLarge } from './decompression.ts'
 import { admit, type Door, type Edge, type RequestContext, refuseVisit, type Visit } from './edge.ts'
 import { isSigned, verify } from './signed.ts'

@@ -278,12 +278,11 @@ export class Flusher {
     const body = await insertBody(log, held.segment, part.records)
     const turn = await this.#turns.take(signal)
     if (turn === undefined) return ABORTED
-    const { token, blockBytes } = part
     const told = held.told.beginInsert(part)
     const result = await insertNative(target, {
       body: body.chunks,
       bodyBytes: body.bytes,
-      token,
+      token: part.token,
       traceparent: told.traceparent,
       signal,
     })
@@ -294,8 +293,9 @@ export class Flusher {
       return result.failure
     }
     turn.settle('well')
+    body.release()
     this.#insertedRows += part.rows
-    this.#insertedBytes += blockBytes
+    this.#insertedBytes += part.blockBytes
     this.#lastSuccessAt = Date.now()
     return undefined
   }

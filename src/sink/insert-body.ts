@@ -6,6 +6,7 @@
  * that come under the same token in other blocks are stored twice. So the rule is part of a segment, in the header of its file, and another rule
  * is another `InsertForm`.
  */
+import { discard } from '../discard.ts'
 import type { EventLog, RecordPosition, SealedSegment } from '../log/event-log.ts'
 import { BlockJoiner } from '../native/join-blocks.ts'
 
@@ -14,8 +15,12 @@ const ROWS_ENOUGH = 256
 /** A group ends with the block that brings it to so many rows or bytes. */
 const GROUP_ROWS = 1024
 const GROUP_BYTES = 1024 * 1024
-/** After so many bytes requests are looked at: a quarter of a millisecond of work. */
+/** After so many bytes others have a turn: a quarter of a millisecond of work. */
 const PART_BYTES = 64 * 1024
+/** So long is a turn: there is no hurry. Joined without a pause, a second of small requests held up all others for 50 ms. */
+const TURN_MS = 2
+/** A body that has waited so long gives others only what they have to do at once: a backlog is not to become larger by it. */
+const TURNS_MS_MAX = 300
 
 /** A body is made to count its bytes, kept up to this size, and otherwise made again to be sent. */
 const KEPT_BYTES_MAX = 16 * 1024 * 1024
@@ -24,6 +29,8 @@ const KEPT_BYTES_MAX = 16 * 1024 * 1024
 export interface InsertBody {
   readonly chunks: AsyncIterable<Uint8Array> | readonly Uint8Array[]
   readonly bytes: number
+  /** Once all of it was sent: gives back the memory of what was joined. */
+  release(): void
 }
 
 /** The body for some records of a taken segment. Throws what reading the log throws. */
@@ -38,18 +45,20 @@ export async function insertBody(
     rows += record.rows
     bytes += record.byteLength
   }
-  const asTheyAre = { chunks: log.read(segment, records), bytes }
+  const asTheyAre = { chunks: log.read(segment, records), bytes, release: () => undefined }
   const areSmall = records.length > 1 && rows < ROWS_ENOUGH * records.length
   if (segment.insertForm !== 'joined' || !areSmall) return asTheyAre
   const kept: Uint8Array[] = []
+  const release = () => kept.splice(0).forEach(discard)
   let joinedBytes = 0
   for await (const joined of joinGroups(log.read(segment, records), records)) {
     if (joined === undefined) return asTheyAre
     joinedBytes += joined.byteLength
     if (joinedBytes <= KEPT_BYTES_MAX) kept.push(joined)
+    else release()
   }
   const chunks = joinedBytes <= KEPT_BYTES_MAX ? kept : joinAgain(log.read(segment, records), records)
-  return { chunks, bytes: joinedBytes }
+  return { chunks, bytes: joinedBytes, release }
 }
 
 async function* joinAgain(
@@ -72,6 +81,7 @@ async function* joinGroups(
   const memory = Buffer.allocUnsafeSlow(Math.max(...parts.map(({ bytes }) => bytes)))
   let index = 0
   let length = 0
+  let waitedMs = 0
   for await (const chunk of chunks) {
     for (let taken = 0; taken < chunk.length; ) {
       const { bytes, endsGroup } = parts[index] as Part
@@ -82,14 +92,16 @@ async function* joinGroups(
       if (length < bytes) continue
       if (!joiner.add(memory.subarray(0, bytes))) yield undefined
       else if (endsGroup) yield joiner.take()
-      await otherWork() // chunks out of memory come without any wait
+      const isPatient = waitedMs < TURNS_MS_MAX
+      waitedMs += TURN_MS
+      await (isPatient ? Bun.sleep(TURN_MS) : otherWork()) // chunks out of memory come without any wait
       index++
       length = 0
     }
   }
 }
 
-/** Lets requests be looked at. */
+/** Lets requests be looked at that are there. */
 function otherWork(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }

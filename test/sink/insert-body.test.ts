@@ -158,6 +158,9 @@ test('a body has the same bytes at every try, from the ring and from the file, k
         expect(bytes.length).toBe(body.bytes)
         expect(largest).toBeLessThan(2 * 1024 * 1024)
         bodies.push(bytes)
+        const chunks = Array.isArray(body.chunks) ? [...body.chunks] : []
+        body.release()
+        expect(chunks.every(({ byteLength }) => byteLength === 0)).toBe(true)
       }
       await log.dispose()
     }
