@@ -38,7 +38,7 @@ import { createLogger, type Logger } from './telemetry/logger.ts'
 import { openTelemetry } from './telemetry/open.ts'
 import { WorkerMetrics } from './telemetry/workers.ts'
 import { tellSupervisor } from './worker.ts'
-import { collectOften } from './young-garbage.ts'
+import { collectOften } from './garbage.ts'
 
 /** Encoded bytes that may gather while a commit runs; less where the log itself is small. */
 const BLOCK_BYTES_MAX = 8 * 1024 * 1024
