@@ -11,6 +11,7 @@ import type { Config } from './config.ts'
 import { firstWorkspace } from './control/first-workspace.ts'
 import { openControl } from './control/open-control.ts'
 import { openDedupe } from './dedupe/open.ts'
+import { collectOften } from './garbage.ts'
 import { listen } from './http/app.ts'
 import { Brake } from './http/brake.ts'
 import type { Edge } from './http/edge.ts'
@@ -38,7 +39,6 @@ import { createLogger, type Logger } from './telemetry/logger.ts'
 import { openTelemetry } from './telemetry/open.ts'
 import { WorkerMetrics } from './telemetry/workers.ts'
 import { tellSupervisor } from './worker.ts'
-import { collectOften } from './garbage.ts'
 
 /** Encoded bytes that may gather while a commit runs; less where the log itself is small. */
 const BLOCK_BYTES_MAX = 8 * 1024 * 1024

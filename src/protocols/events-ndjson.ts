@@ -7,9 +7,9 @@
  */
 import { Readable } from 'node:stream'
 import { presentedKey } from '../auth/presented-key.ts'
+import { discard } from '../discard.ts'
 import type { EventError, EventWarning } from '../event-reading.ts'
 import { answer } from '../http/answer.ts'
-import { discard } from '../discard.ts'
 import { decodeUtf8, incomplete, noRoom, readBody } from '../http/body.ts'
 import { decompressStream, encodingOf, tooLarge } from '../http/decompression.ts'
 import { admit, type Edge, type RequestContext, refuseVisit, type Visit } from '../http/edge.ts'
