@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../../src/sink/engine-setup.ts'
+import { withTimeout } from '../../src/timeout.ts'
 
 const MAIN = join(import.meta.dir, '../../src/main.ts')
 const READY_WITHIN_MS = 60_000
@@ -134,8 +135,12 @@ export async function startCollector(options: CollectorOptions = {}): Promise<Co
     throw new Error(`the collector ended at its start with ${exitCode}: ${output.stderr}${output.tail()}`)
   })
   failed.catch(() => undefined)
-  await Promise.race([output.printed('accepting events'), failed])
-  if (options.untilFlowing !== false) await Promise.race([output.printed('Penstock is ready'), failed])
+  const printed = (text: string) =>
+    waitUntil(`the collector prints ${JSON.stringify(text)}`, () => output.has(text)).catch((error) => {
+      throw new Error(`${error}; it printed: ${output.stderr}${output.tail()}`)
+    })
+  await Promise.race([printed('accepting events'), failed])
+  if (options.untilFlowing !== false) await Promise.race([printed('Penstock is ready'), failed])
 
   const url = `http://127.0.0.1:${home.port}`
   const { secret_key: key } = JSON.parse(readFileSync(join(env.DATA_DIR ?? '', 'first-key.json'), 'utf8'))
@@ -211,7 +216,7 @@ export function residentBytes(pid: number): number {
   return Number(Bun.spawnSync(['ps', '-o', 'rss=', '-p', String(pid)]).stdout.toString()) * 1024
 }
 
-/** Asks again and again until it is so; throws, saying what was waited for. An error counts as no. */
+/** Asks again and again until it is so; throws, saying what was waited for. An error counts as no, and so does no answer. */
 export async function waitUntil(
   what: string,
   isSo: () => boolean | Promise<boolean>,
@@ -221,7 +226,8 @@ export async function waitUntil(
   let error: unknown
   while (performance.now() < deadline) {
     try {
-      if (await isSo()) return
+      const answer = isSo()
+      if (answer instanceof Promise ? await withTimeout(answer, deadline - performance.now()) : answer) return
     } catch (caught) {
       error = caught
     }
@@ -235,12 +241,10 @@ class Output {
   readonly lines: LogLine[] = []
   stderr = ''
   private text = ''
-  private readonly waiting: { readonly text: string; readonly resolve: () => void }[] = []
 
-  /** Resolves when a line that contains the text has been printed. */
-  printed(text: string): Promise<void> {
-    if (this.text.includes(text)) return Promise.resolve()
-    return new Promise((resolve) => this.waiting.push({ text, resolve }))
+  /** Whether a line that contains the text has been printed, lately. */
+  has(text: string): boolean {
+    return this.text.includes(text)
   }
 
   tail(): string {
@@ -264,7 +268,6 @@ class Output {
 
   private take(line: string): void {
     this.text = `${this.text}${line}\n`.slice(-100_000)
-    for (const { text, resolve } of this.waiting) if (line.includes(text)) resolve()
     if (line.startsWith('{') && this.lines.length < LINES_KEPT) this.lines.push(JSON.parse(line) as LogLine)
   }
 }
