@@ -9,8 +9,8 @@
  * 17 MiB less; at full load no difference beyond chance.
  *
  * What requests and messages hold that are under way meanwhile counts as old from then on, and stays when they have ended. All garbage is
- * collected every few seconds (`heap.ts`); where thousands are under way that is too seldom. Peak RSS with 2,000 WebSockets at full load 305 MiB instead of 430, with
- * ten that wait for nothing 360 instead of 440.
+ * collected every few seconds (`heap.ts`); where thousands are under way that is too seldom. Peak RSS with 2,000 WebSockets at full load
+ * 305 MiB instead of 430, with ten that wait for nothing 360 instead of 440.
  */
 import { edenGC } from 'bun:jsc'
 

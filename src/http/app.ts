@@ -37,6 +37,7 @@ export function listen(edge: Edge, service: Service, streams: Streams, options: 
   const streamRoute = telemetry.route('GET', STREAM_PATH)
   for (const protocol of [STREAM_PROTOCOL, NO_PROTOCOL]) edge.pipeline.counts.of(protocol)
   let listening: Bun.Server<unknown> | null = null
+  // Not by the server that Elysia's handlers can have: every request would get a property of its own for it.
   const doors = openDoors(edge, (request) => listening?.requestIP(request)?.address)
   const app = new Elysia({
     handler: { standardHostname: false }, // paths are found whatever the Host header is, also `api`
@@ -112,7 +113,6 @@ function directRoutes(doors: readonly OpenDoor[]): Record<string, Record<string,
  */
 function frontDoors(edge: Edge, doors: readonly OpenDoor[]) {
   const app = new Elysia()
-  // Not by the server that handlers can have: every request would get a property of its own for it.
   for (const { method, path, handle } of doors)
     app.route(method, path, ({ request }) => handle(request), { parse: 'none' })
   const methodsByPath = new Map<string, string[]>()

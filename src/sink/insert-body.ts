@@ -81,7 +81,6 @@ async function* joinGroups(
   const memory = Buffer.allocUnsafeSlow(Math.max(...parts.map(({ bytes }) => bytes)))
   let index = 0
   let length = 0
-  let waitedMs = 0
   for await (const chunk of chunks) {
     for (let taken = 0; taken < chunk.length; ) {
       const { bytes, endsGroup } = parts[index] as Part
@@ -92,9 +91,8 @@ async function* joinGroups(
       if (length < bytes) continue
       if (!joiner.add(memory.subarray(0, bytes))) yield undefined
       else if (endsGroup) yield joiner.take()
-      const isPatient = waitedMs < TURNS_MS_MAX
-      waitedMs += TURN_MS
-      await (isPatient ? Bun.sleep(TURN_MS) : otherWork()) // chunks out of memory come without any wait
+      // Chunks out of memory come without any wait.
+      await (index * TURN_MS < TURNS_MS_MAX ? Bun.sleep(TURN_MS) : otherWork())
       index++
       length = 0
     }
