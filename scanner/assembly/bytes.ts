@@ -25,6 +25,7 @@ export class Bytes {
   }
 
   /** Makes room for `more` bytes. */
+  @inline
   ensure(more: u32): void {
     if (this.length + more > this.capacity) this.grow(this.length + more)
   }
@@ -88,7 +89,7 @@ export class Bytes {
 
 /** Copies between places that do not overlap. Most texts are short: whole vectors are quicker than a call, and may go beyond the end. */
 export function copy(to: usize, from: usize, length: u32): void {
-  if (length > 64) {
+  if (length > 256) {
     memory.copy(to, from, length)
     return
   }

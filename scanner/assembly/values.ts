@@ -211,37 +211,59 @@ function authorityOf(at: usize, length: u32): usize {
   return length >= 8 && load<u32>(at, 4) === 0x2f2f3a73 ? at + 8 : 0 // s://
 }
 
+/** Where a slash, `?` or `#` ends the authority. */
 function authorityEnd(at: usize, end: usize): usize {
-  for (; at < end; at++) {
-    const byte: u32 = load<u8>(at)
-    if (isSlash(byte) || byte === 0x3f || byte === 0x23) break
+  for (; at < end; at += 16) {
+    const bytes = v128.load(at)
+    const isAnySlash = v128.or(i8x16.eq(bytes, i8x16.splat(0x2f)), i8x16.eq(bytes, i8x16.splat(0x5c)))
+    const found = i8x16.bitmask(v128.or(isAnySlash, endsPath(bytes)))
+    if (found !== 0) return min(end, at + ctz(found))
   }
-  return at
+  return end
 }
 
 function pathEnd(at: usize, end: usize): usize {
-  for (at++; at < end; at++) {
-    const byte: u32 = load<u8>(at)
-    if (byte === 0x3f || byte === 0x23) break
+  for (; at < end; at += 16) {
+    const found = i8x16.bitmask(endsPath(v128.load(at)))
+    if (found !== 0) return min(end, at + ctz(found))
   }
-  return at
+  return end
+}
+
+/** Which of 16 bytes are `?` or `#`. */
+function endsPath(bytes: v128): v128 {
+  return v128.or(i8x16.eq(bytes, i8x16.splat(0x3f)), i8x16.eq(bytes, i8x16.splat(0x23)))
 }
 
 /** Where a host ends that needs no parser: lower case, without user, and not a number; 0 for any other. */
 function plainHostEnd(begin: usize, end: usize): usize {
   let label = begin
   let at = begin
-  for (; at < end; at++) {
-    const byte: u32 = load<u8>(at)
-    if (byte === COLON) break
-    if (byte === 0x2e) label = at + 1
-    else if (byte - 0x61 > 25 && byte - 0x30 > 9 && byte !== 0x2d && byte !== 0x5f) return 0
+  for (; at < end; at += 16) {
+    const bytes = v128.load(at)
+    const isDot = i8x16.eq(bytes, i8x16.splat(0x2e))
+    const others = ~i8x16.bitmask(v128.or(isDot, isNameByte(bytes)))
+    const length = min(<u32>(end - at), <u32>ctz(others))
+    const dots: u32 = i8x16.bitmask(isDot) & ((1 << length) - 1)
+    if (dots !== 0) label = at + 32 - <usize>clz(dots)
+    if (length === 16) continue
+    at += length
+    if (at < end && load<u8>(at) !== COLON) return 0
+    break
   }
   for (let rest = at; rest < end; rest++) if (load<u8>(rest) === 0x40) return 0
   return label === at || <u32>load<u8>(label) - 0x30 <= 9 || at - begin > 255 ? 0 : at
 }
 
 const COLON: u32 = 0x3a
+
+/** Which of 16 bytes are lower-case letters, digits, dashes or underscores. */
+function isNameByte(bytes: v128): v128 {
+  const isLetter = i8x16.lt_u(i8x16.sub(bytes, i8x16.splat(0x61)), i8x16.splat(26))
+  const isDigit = i8x16.lt_u(i8x16.sub(bytes, i8x16.splat(0x30)), i8x16.splat(10))
+  const isDash = v128.or(i8x16.eq(bytes, i8x16.splat(0x2d)), i8x16.eq(bytes, i8x16.splat(0x5f)))
+  return v128.or(v128.or(isLetter, isDigit), isDash)
+}
 
 /** Behind `www.`, where a name with a dot follows. */
 function withoutWww(begin: usize, end: usize): usize {

@@ -164,6 +164,18 @@ describe('of a body it takes', () => {
       )
   })
 
+  test('hosts and paths of every length, whatever ends them', () => {
+    for (let length = 1; length <= 50; length++) {
+      const name = 'sub.domain-'.repeat(5).slice(0, length)
+      for (const end of ['', '/', '?', '#', '\\', ':', ':80', ':80/a', '@', ':x@y', '.', '..', 'A', 'é', '.7', '.7/'])
+        for (const address of [`https://${name}${end}`, `/${name}${end}`, `http://h.i/${name}${end}${name}`])
+          expect([
+            address,
+            both.compare(bodyOf(makeDraft({ context: { page_url: address, referrer: address } }))),
+          ]).toEqual([address, true])
+    }
+  })
+
   test('a key with a dot once, when there are more than one column can tell by a byte', () => {
     const drafts = Array.from({ length: 700 }, (_, index) =>
       makeDraft({ type: `type ${index % 300}`, context: { locale: `l${index}` } }),
