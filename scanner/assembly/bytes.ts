@@ -130,6 +130,16 @@ export function isEqual(one: usize, other: usize, length: u32): bool {
   return (different & ((1 << length) - 1)) === 0
 }
 
+/** Where the first of two bytes is from `at` on, or `end`. */
+export function findEither(at: usize, end: usize, one: u32, other: u32): usize {
+  for (; at < end; at += 16) {
+    const bytes = v128.load(at)
+    const found = i8x16.bitmask(v128.or(i8x16.eq(bytes, i8x16.splat(<i8>one)), i8x16.eq(bytes, i8x16.splat(<i8>other))))
+    if (found !== 0) return min(end, at + ctz(found))
+  }
+  return end
+}
+
 /** Orders two runs of bytes as ClickHouse orders texts: below, above or equal to 0. */
 export function compare(one: usize, oneLength: u32, other: usize, otherLength: u32): i32 {
   const common = min(oneLength, otherLength)

@@ -8,7 +8,7 @@
  *     body ─ readBody, readLines ─→ Rows (of one request) ─ appendRows ─→ Block ─ writeBlock ─→ bytes of the block
  */
 import { Block } from './block'
-import { Bytes, SLACK, setSecret } from './bytes'
+import { Bytes, findEither, SLACK, setSecret } from './bytes'
 import { beginBlock } from './columns'
 import {
   browsers,
@@ -181,7 +181,7 @@ export function readLines(rows: Rows): u32 {
   let line = input.begin
   lines = 0
   while (line < end) {
-    const lineEnd = findNewline(line, end)
+    const lineEnd = findEither(line, end, NEWLINE, NEWLINE)
     store<u8>(lineEnd, 0) // a line ends in the middle of nothing
     // Only an empty line is none.
     if (line < lineEnd && (lineEnd > line + 1 || load<u8>(line) !== RETURN)) {
@@ -192,16 +192,6 @@ export function readLines(rows: Rows): u32 {
     lines++
   }
   return rows.count
-}
-
-/** Where the next line end is, or the end. */
-function findNewline(at: usize, end: usize): usize {
-  const newlines = i8x16.splat(<i8>NEWLINE)
-  for (; at < end; at += 16) {
-    const found = i8x16.bitmask(i8x16.eq(v128.load(at), newlines))
-    if (found !== 0) return min(end, at + ctz(found))
-  }
-  return end
 }
 
 /** Puts some events of a request into other rows: those for which a byte of what was told is not 0. */

@@ -1,6 +1,7 @@
 /** Texts with a meaning of their own: times, UUIDs, network addresses, addresses of pages. */
-import { isEqual } from './bytes'
+import { findEither, isEqual } from './bytes'
 import * as host from './host'
+import { COLON } from './text'
 
 /** What `parseTimestamp` gives for times that are not plain. */
 export const NO_TIME: i64 = i64.MIN_VALUE
@@ -176,8 +177,9 @@ export function findPath(at: usize, length: u32): bool {
     const isPath = load<u8>(at) === 0x2f && (length === 1 || !isSlash(load<u8>(at, 1)))
     return isPath ? setPart(at, pathEnd(at, end)) : askHost(host.pathOf(at, length, answer, ANSWER_BYTES))
   }
-  const path = authorityEnd(begin, end)
-  if (path < end && isSlash(load<u8>(path))) return setPart(path, pathEnd(path, end))
+  const behind = pathEnd(begin, end)
+  const path = findSlash(begin, behind)
+  if (path < behind) return setPart(path, behind)
   store<u8>(answer, 0x2f)
   return setPart(answer, answer + 1)
 }
@@ -187,7 +189,7 @@ export function findHost(at: usize, length: u32): bool {
   partLength = 0
   if (length === 0) return true
   const begin = authorityOf(at, length)
-  const end: usize = begin === 0 ? 0 : plainHostEnd(begin, authorityEnd(begin, at + length))
+  const end: usize = begin === 0 ? 0 : plainHostEnd(begin, findSlash(begin, pathEnd(begin, at + length)))
   if (end === 0) return askHost(host.hostOf(at, length, answer, ANSWER_BYTES))
   return setPart(withoutWww(begin, end), end)
 }
@@ -211,28 +213,14 @@ function authorityOf(at: usize, length: u32): usize {
   return length >= 8 && load<u32>(at, 4) === 0x2f2f3a73 ? at + 8 : 0 // s://
 }
 
-/** Where a slash, `?` or `#` ends the authority. */
-function authorityEnd(at: usize, end: usize): usize {
-  for (; at < end; at += 16) {
-    const bytes = v128.load(at)
-    const isAnySlash = v128.or(i8x16.eq(bytes, i8x16.splat(0x2f)), i8x16.eq(bytes, i8x16.splat(0x5c)))
-    const found = i8x16.bitmask(v128.or(isAnySlash, endsPath(bytes)))
-    if (found !== 0) return min(end, at + ctz(found))
-  }
-  return end
-}
-
+/** Where what follows the path begins, or the end. */
 function pathEnd(at: usize, end: usize): usize {
-  for (; at < end; at += 16) {
-    const found = i8x16.bitmask(endsPath(v128.load(at)))
-    if (found !== 0) return min(end, at + ctz(found))
-  }
-  return end
+  return findEither(at, end, 0x3f, 0x23) // ? #
 }
 
-/** Which of 16 bytes are `?` or `#`. */
-function endsPath(bytes: v128): v128 {
-  return v128.or(i8x16.eq(bytes, i8x16.splat(0x3f)), i8x16.eq(bytes, i8x16.splat(0x23)))
+/** Where a path begins, or the end. */
+function findSlash(at: usize, end: usize): usize {
+  return findEither(at, end, 0x2f, 0x5c)
 }
 
 /** Where a host ends that needs no parser: lower case, without user, and not a number; 0 for any other. */
@@ -254,8 +242,6 @@ function plainHostEnd(begin: usize, end: usize): usize {
   for (let rest = at; rest < end; rest++) if (load<u8>(rest) === 0x40) return 0
   return label === at || <u32>load<u8>(label) - 0x30 <= 9 || at - begin > 255 ? 0 : at
 }
-
-const COLON: u32 = 0x3a
 
 /** Which of 16 bytes are lower-case letters, digits, dashes or underscores. */
 function isNameByte(bytes: v128): v128 {
