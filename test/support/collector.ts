@@ -127,20 +127,22 @@ export async function startCollector(options: CollectorOptions = {}): Promise<Co
   writeFileSync(pidFile, String(child.pid))
   const output = new Output()
   const ended = Promise.all([child.exited, output.readLog(child.stdout), output.readErrors(child.stderr)])
+  let endedWith: number | undefined
   const exited = ended.then(([exitCode]) => {
     rmSync(pidFile, { force: true })
+    endedWith = exitCode
     return exitCode
   })
-  const failed = exited.then((exitCode) => {
-    throw new Error(`the collector ended at its start with ${exitCode}: ${output.stderr}${output.tail()}`)
-  })
-  failed.catch(() => undefined)
-  const printed = (text: string) =>
-    waitUntil(`the collector prints ${JSON.stringify(text)}`, () => output.has(text)).catch((error) => {
+  const printed = async (text: string) => {
+    const isOver = () => endedWith !== undefined || output.has(text)
+    await waitUntil(`the collector prints ${JSON.stringify(text)}`, isOver).catch((error) => {
       throw new Error(`${error}; it printed: ${output.stderr}${output.tail()}`)
     })
-  await Promise.race([printed('accepting events'), failed])
-  if (options.untilFlowing !== false) await Promise.race([printed('Penstock is ready'), failed])
+    if (!output.has(text))
+      throw new Error(`the collector ended at its start with ${endedWith}: ${output.stderr}${output.tail()}`)
+  }
+  await printed('accepting events')
+  if (options.untilFlowing !== false) await printed('Penstock is ready')
 
   const url = `http://127.0.0.1:${home.port}`
   const { secret_key: key } = JSON.parse(readFileSync(join(env.DATA_DIR ?? '', 'first-key.json'), 'utf8'))
@@ -226,8 +228,7 @@ export async function waitUntil(
   let error: unknown
   while (performance.now() < deadline) {
     try {
-      const answer = isSo()
-      if (answer instanceof Promise ? await withTimeout(answer, deadline - performance.now()) : answer) return
+      if (await withTimeout(Promise.resolve(isSo()), deadline - performance.now())) return
     } catch (caught) {
       error = caught
     }
