@@ -83,8 +83,8 @@ export async function startPostgres(): Promise<TestPostgres> {
     await waitUntil('Postgres answers', () => run(addressOf('postgres'), 'select 1').then(() => true))
   }
   const signalAll = (signal: NodeJS.Signals) => {
-    const children = Bun.spawnSync(['pgrep', '-P', String(server.pid)]).stdout.toString()
-    for (const pid of [server.pid, ...children.split('\n').filter(Boolean).map(Number)]) process.kill(pid, signal)
+    process.kill(server.pid, signal) // first: it begins no more children
+    Bun.spawnSync(['pkill', '--signal', signal, '-P', String(server.pid)]) // some may have ended meanwhile
   }
   const crash = async () => {
     server.kill('SIGQUIT')
