@@ -192,7 +192,7 @@ test('the alert rules are loaded', async () => {
 })
 
 test('what is of one collector is not shown through nginx', async () => {
-  for (const path of ['/metrics', '/stats', '/health']) {
+  for (const path of ['/metrics', '/stats', '/health', '/metrics/', '/stats/', '/health/']) {
     expect({ path, status: (await fetch(nginx.url + path)).status }).toEqual({ path, status: 404 })
     for (const { url } of places) expect((await fetch(url + path)).status).toBe(200)
   }
