@@ -53,6 +53,9 @@ function proxies(options: VariableOptions<ProxyTrust>) {
   return Type.Unsafe<ProxyTrust>({ ...anyOf, reading: 'proxies', wants: PROXY_TRUST_WANTS, ...options })
 }
 
+/** Not one in which there are ClickHouse's own tables. */
+const DATABASE_PATTERN = '^(?!(system|information_schema|INFORMATION_SCHEMA)$)[A-Za-z_][A-Za-z0-9_]{0,63}$'
+
 /** Every variable Penstock reads, in the order of the documentation. */
 export const VARIABLES = Type.Object({
   HOST: text('a host name or an IP address', '^[A-Za-z0-9._:%-]+$', {
@@ -65,7 +68,7 @@ export const VARIABLES = Type.Object({
     description: 'Directory of the write-ahead log, the control database and the embedded ClickHouse.',
   }),
   CLICKHOUSE_URL: Type.Optional(
-    text('an http:// or https:// address without user and password (CLICKHOUSE_USER, CLICKHOUSE_PASSWORD)', '', {
+    text('http:// or https://, a host and perhaps a port; for more see CLICKHOUSE_USER, _PASSWORD and _DATABASE', '', {
       description: 'HTTP address of a ClickHouse server; unset: Penstock runs its own (embedded).',
     }),
   ),
@@ -78,7 +81,7 @@ export const VARIABLES = Type.Object({
     description: 'Password at CLICKHOUSE_URL.',
     secret: true,
   }),
-  CLICKHOUSE_DATABASE: text('letters, digits and _, a letter first', '^[A-Za-z_][A-Za-z0-9_]{0,63}$', {
+  CLICKHOUSE_DATABASE: text('letters, digits and _, no digit first, none of ClickHouse’s own', DATABASE_PATTERN, {
     default: 'penstock',
     description: 'Database that holds the tables; made when it is missing.',
   }),

@@ -123,9 +123,10 @@ function read(given: string, reading: Reading): unknown {
   }
 }
 
+/** Scheme, host and port and nothing else: the client would take a path for the name of a database. */
 function isServerUrl(given: string): boolean {
   const url = URL.parse(given)
-  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === ''
+  return url !== null && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`
 }
 
 /** The first rule between two variables that is broken. */
@@ -142,14 +143,7 @@ function disagreement(values: Variables): Problem<'invalid_configuration'> | und
     (DURABILITY === 'memory'
       ? atLeast('RING_BYTES', RING_BYTES, 8 * values[largestBody], `8 times ${largestBody} with DURABILITY=memory`)
       : undefined) ??
-    (values.CLICKHOUSE_URL === undefined ? sharedPort(values) : undefined) ??
-    (values.CLICKHOUSE_CLUSTER !== undefined && values.CLICKHOUSE_URL === undefined
-      ? refuse(
-          'CLICKHOUSE_CLUSTER',
-          `"${values.CLICKHOUSE_CLUSTER}"`,
-          'CLICKHOUSE_URL with it, the address of one of its nodes',
-        )
-      : undefined) ??
+    (values.CLICKHOUSE_URL === undefined ? (sharedPort(values) ?? serverless(values)) : undefined) ??
     (values.WORKERS > 1 && values.REDIS_URL === undefined
       ? refuse('WORKERS', String(values.WORKERS), '1 without REDIS_URL, by which workers share limits and event ids')
       : undefined)
@@ -163,6 +157,17 @@ function sharedPort(values: Variables): Problem<'invalid_configuration'> | undef
     const other = taken.get(number)
     if (other !== undefined && number !== 0) return refuse(name, String(number), `another port than ${other}`)
     taken.set(number, name)
+  }
+  return undefined
+}
+
+/** What only a server at CLICKHOUSE_URL has: the embedded one has no accounts, and is alone. */
+function serverless(values: Variables): Problem<'invalid_configuration'> | undefined {
+  for (const name of ['CLICKHOUSE_CLUSTER', 'CLICKHOUSE_USER', 'CLICKHOUSE_PASSWORD'] as const) {
+    const schema: TSchema = VARIABLES.properties[name]
+    const value = values[name]
+    if (value !== undefined && value !== schema.default)
+      return refuse(name, shown(value, schema), 'CLICKHOUSE_URL with it: the embedded ClickHouse has no such thing')
   }
   return undefined
 }

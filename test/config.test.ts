@@ -96,7 +96,13 @@ describe('configuration', () => {
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL', '"loud"', 'info'],
     [{ FLUSH_INTERVAL_MS: '1.5' }, 'FLUSH_INTERVAL_MS', '"1.5"', 'whole number'],
     [{ CLICKHOUSE_URL: 'localhost:8123' }, 'CLICKHOUSE_URL', '"localhost:8123"', 'http://'],
+    [{ CLICKHOUSE_URL: 'http://a:8123/default' }, 'CLICKHOUSE_URL', '"http://a:8123/default"', '_DATABASE'],
+    [{ CLICKHOUSE_URL: 'http://a:8123/?database=b' }, 'CLICKHOUSE_URL', 'value not shown', '_DATABASE'],
+    [{ CLICKHOUSE_URL: 'http://a:8123/#b' }, 'CLICKHOUSE_URL', '"http://a:8123/#b"', 'a host'],
     [{ CLICKHOUSE_CLUSTER: 'main' }, 'CLICKHOUSE_CLUSTER', '"main"', 'CLICKHOUSE_URL'],
+    [{ CLICKHOUSE_USER: 'ann' }, 'CLICKHOUSE_USER', '"ann"', 'CLICKHOUSE_URL'],
+    [{ CLICKHOUSE_PASSWORD: 'hunter2' }, 'CLICKHOUSE_PASSWORD', 'value not shown', 'CLICKHOUSE_URL'],
+    [{ CLICKHOUSE_DATABASE: 'system' }, 'CLICKHOUSE_DATABASE', '"system"', 'ClickHouse’s own'],
     [{ CLICKHOUSE_CLUSTER: "x'y", CLICKHOUSE_URL: 'http://a' }, 'CLICKHOUSE_CLUSTER', '"x\'y"', 'letters'],
     [{ CLICKHOUSE_CLUSTER_REPLICATED: 'maybe' }, 'CLICKHOUSE_CLUSTER_REPLICATED', '"maybe"', 'true, false'],
     [{ CLICKHOUSE_DATABASE: 'a-b' }, 'CLICKHOUSE_DATABASE', '"a-b"', 'letters'],
@@ -132,8 +138,12 @@ describe('configuration', () => {
     expect(accepted({ TRUST_PROXY: ' 10.0.0.0/8, loopback ' }).trustProxy).toHaveLength(3)
   })
 
+  test.each(['http://a', 'https://a:8443/', 'http://[::1]:8123'])('a server may be at %s', (url) => {
+    expect(accepted({ CLICKHOUSE_URL: url }).clickhouse.url).toBe(url)
+  })
+
   test('a password is taken to the letter', () => {
-    expect(accepted({ CLICKHOUSE_PASSWORD: ' a b ' }).clickhouse.password).toBe(' a b ')
+    expect(accepted({ CLICKHOUSE_URL: 'http://a', CLICKHOUSE_PASSWORD: ' a b ' }).clickhouse.password).toBe(' a b ')
   })
 
   test('ports of the embedded server do not matter when there is a server of its own', () => {
