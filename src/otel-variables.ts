@@ -1,11 +1,14 @@
 /**
  * What OpenTelemetry's own variables (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/) say to Penstock: whether
  * anything is measured and sent, and which requests are traced. Where to send it, with which headers and certificates, and how long spans
- * may wait, the SDK reads itself. A wrong value is not an error, as the specification wants it: it counts as unset, and is warned of.
+ * may wait, the SDK reads itself. A wrong value is not an error, as the specification wants it: it counts as unset, and of those that are read
+ * here is warned.
  */
 
 export const OTLP_PROTOCOLS = ['grpc', 'http/protobuf', 'http/json'] as const
 export type OtlpProtocol = (typeof OTLP_PROTOCOLS)[number]
+
+type Signal = 'METRICS' | 'TRACES'
 
 /** Whose requests are traced. */
 export interface Sampling {
@@ -51,15 +54,21 @@ export function readOtel(environment: Readonly<Record<string, string | undefined
     warnings.push(`${name} is ${JSON.stringify(text(name))}, but wants ${wants}: it is ignored`)
     return undefined
   }
-  const disabled = text('OTEL_SDK_DISABLED')?.toLowerCase() === 'true'
-  const isSent = (signal: 'METRICS' | 'TRACES') => {
-    const hasEndpoint =
-      text('OTEL_EXPORTER_OTLP_ENDPOINT') !== undefined || text(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`) !== undefined
+  const disabled = text('OTEL_SDK_DISABLED')?.toLowerCase() ?? 'false'
+  if (disabled !== 'true' && disabled !== 'false') warn('OTEL_SDK_DISABLED', 'true or false')
+  const isSent = (signal: Signal) => {
+    const own = `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`
+    const variable = text(own) === undefined ? 'OTEL_EXPORTER_OTLP_ENDPOINT' : own
+    const endpoint = text(variable)
+    if (endpoint !== undefined && !URL.canParse(endpoint)) {
+      warn(variable, 'an address such as http://localhost:4318')
+      return false
+    }
     const name = `OTEL_${signal}_EXPORTER`
     const exporters = text(name)
       ?.split(',')
       .map((one) => one.trim())
-    if (exporters === undefined) return hasEndpoint
+    if (exporters === undefined) return endpoint !== undefined
     if (!exporters.every((one) => one === 'otlp' || one === 'none' || (one === 'prometheus' && signal === 'METRICS')))
       warn(name, 'otlp or none')
     return exporters.includes('otlp') && !exporters.includes('none')
@@ -72,12 +81,14 @@ export function readOtel(environment: Readonly<Record<string, string | undefined
       ? value
       : (warn(name, `a number from ${minimum} to ${maximum}`) ?? usual)
   }
-  const protocol = () => {
-    const name = text('OTEL_EXPORTER_OTLP_METRICS_PROTOCOL') ? 'OTEL_EXPORTER_OTLP_METRICS_PROTOCOL' : PROTOCOL
+  const protocol = (signal: Signal) => {
+    const own = `OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`
+    const name = text(own) === undefined ? 'OTEL_EXPORTER_OTLP_PROTOCOL' : own
     const given = text(name) ?? 'http/protobuf'
     return OTLP_PROTOCOLS.find((one) => one === given) ?? warn(name, OTLP_PROTOCOLS.join(', ')) ?? 'http/protobuf'
   }
   const sampling = () => {
+    protocol('TRACES') // which the SDK reads itself: only to warn
     const given = text('OTEL_TRACES_SAMPLER')
     const make = given === undefined ? undefined : SAMPLERS[given]
     if (given !== undefined && make === undefined)
@@ -88,14 +99,12 @@ export function readOtel(environment: Readonly<Record<string, string | undefined
   const metrics = () => {
     const intervalMs = number('OTEL_METRIC_EXPORT_INTERVAL', 1, 86_400_000, INTERVAL_USUAL_MS)
     const timeoutMs = number('OTEL_METRIC_EXPORT_TIMEOUT', 1, 86_400_000, TIMEOUT_USUAL_MS)
-    return { protocol: protocol(), intervalMs, timeoutMs: Math.min(timeoutMs, intervalMs) }
+    return { protocol: protocol('METRICS'), intervalMs, timeoutMs: Math.min(timeoutMs, intervalMs) }
   }
   return Object.freeze({
-    disabled,
-    metrics: !disabled && isSent('METRICS') ? metrics() : undefined,
-    traces: !disabled && isSent('TRACES') ? sampling() : undefined,
-    warnings,
+    disabled: disabled === 'true',
+    metrics: disabled !== 'true' && isSent('METRICS') ? metrics() : undefined,
+    traces: disabled !== 'true' && isSent('TRACES') ? sampling() : undefined,
+    warnings: [...new Set(warnings)], // what is of both signals is said once
   })
 }
-
-const PROTOCOL = 'OTEL_EXPORTER_OTLP_PROTOCOL'

@@ -57,3 +57,14 @@ test('what is wrong is warned of and counts as unset', () => {
     'OTEL_TRACES_SAMPLER_ARG',
   ])
 })
+
+test('what is wrong of a switch, an address or a protocol is said once', () => {
+  const first = readOtel({ OTEL_SDK_DISABLED: 'yes', OTEL_EXPORTER_OTLP_ENDPOINT: 'foo' })
+  expect(first).toMatchObject({ disabled: false, metrics: undefined, traces: undefined })
+  expect(first.warnings).toEqual([
+    'OTEL_SDK_DISABLED is "yes", but wants true or false: it is ignored',
+    'OTEL_EXPORTER_OTLP_ENDPOINT is "foo", but wants an address such as http://localhost:4318: it is ignored',
+  ])
+  const second = readOtel({ ...ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'pigeon' })
+  expect(second.warnings.map((line) => line.split(' ')[0])).toEqual(['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL'])
+})
