@@ -4,6 +4,10 @@
 const EARLIEST_MS = Date.UTC(1900, 0, 1)
 const LATEST_MS = Date.UTC(2300, 0, 1) - 1
 
+/** Seconds of the years 2001 to 2286; as milliseconds they are of January to April 1970, which nobody means. */
+const SECONDS_MIN = 1e9
+const SECONDS_MAX = 1e10
+
 let lastDate = ''
 let lastDateMs = Number.NaN
 
@@ -23,6 +27,15 @@ export function parseTimestamp(text: string): number {
   const timeMs = text.length === 10 ? 0 : parseTime(text)
   const sum = lastDateMs + timeMs
   return isStorableTime(sum) ? sum : Number.NaN
+}
+
+/**
+ * A time that a client gives as a number, which has to be milliseconds since the epoch.
+ * @returns it without fraction, or NaN for times outside the years 1900 to 2299, and for what must be seconds
+ */
+export function readMilliseconds(value: number): number {
+  const areSeconds = value >= SECONDS_MIN && value < SECONDS_MAX
+  return isStorableTime(value) && !areSeconds ? Math.trunc(value) : Number.NaN
 }
 
 /** Whether milliseconds since the epoch are of the years that can be stored. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { parseTimestamp } from '../src/timestamp.ts'
+import { parseTimestamp, readMilliseconds } from '../src/timestamp.ts'
 
 const EARLIEST = Date.UTC(1900, 0, 1)
 const LATEST = Date.UTC(2300, 0, 1) - 1
@@ -125,3 +125,18 @@ test('a refused text leaves nothing behind for the next one', () => {
   expect(parseTimestamp('2026-02-30T10:00:00Z')).toBeNaN()
   expect(parseTimestamp('2026-11-20T00:00:01Z')).toBe(day + 1_000)
 })
+
+test.each([0, -1, 999_999_999, 1e10, 1_790_000_000_000, -2_208_988_800_000])('%d milliseconds are a time', (value) => {
+  expect(readMilliseconds(value)).toBe(value)
+})
+
+test('a fraction of a millisecond is cut', () => {
+  expect(readMilliseconds(1_790_000_000_000.9)).toBe(1_790_000_000_000)
+})
+
+test.each([1_790_000_000, 1e9, 9_999_999_999, -2_208_988_800_001, 1e300, Number.NaN])(
+  '%d are no milliseconds: seconds, or of no year that can be stored',
+  (value) => {
+    expect(readMilliseconds(value)).toBeNaN()
+  },
+)

@@ -19,7 +19,7 @@ import { type JsonProtocol, jsonDoor } from '../http/json-door.ts'
 import type { Receipt } from '../pipeline.ts'
 import { INGEST_REFUSALS, type Operation } from '../openapi/operation.ts'
 import { reject } from '../rejection.ts'
-import { isStorableTime, parseTimestamp } from '../timestamp.ts'
+import { parseTimestamp, readMilliseconds } from '../timestamp.ts'
 import { ReceiptSchema } from './receipt-body.ts'
 
 /** The types of a workspace that has no list of its own. */
@@ -123,8 +123,8 @@ function read(value: unknown, index: number, facts: RequestFacts, findings: Find
   if (types.length > 0 && !types.includes(sent.type))
     return findings.refuse(index, 'type', expected(`one of ${named(types)}`, sent.type))
   const { occurredAt = facts.receivedAt, payload } = sent
-  const timeMs = typeof occurredAt === 'number' ? Math.trunc(occurredAt) : parseTimestamp(occurredAt)
-  if (!isStorableTime(timeMs))
+  const timeMs = typeof occurredAt === 'number' ? readMilliseconds(occurredAt) : parseTimestamp(occurredAt)
+  if (Number.isNaN(timeMs))
     return findings.refuse(
       index,
       'occurredAt',

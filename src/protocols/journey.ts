@@ -13,7 +13,7 @@ import type { Operation } from '../openapi/operation.ts'
 import { isProblem } from '../problem.ts'
 import { type Detail, isRejection, type Rejection, reject } from '../rejection.ts'
 import { logFields } from '../telemetry/log-fields.ts'
-import { isStorableTime, parseTimestamp } from '../timestamp.ts'
+import { parseTimestamp, readMilliseconds } from '../timestamp.ts'
 
 const LIMIT_MAX = 1000
 const LIMIT_USUAL = 100
@@ -92,8 +92,8 @@ function parseUserId(text: string): string | undefined {
 }
 
 function parseTime(text: string): number | undefined {
-  const timeMs = /^-?\d{1,15}$/.test(text) ? Number(text) : parseTimestamp(text)
-  return isStorableTime(timeMs) ? timeMs : undefined
+  const timeMs = /^-?\d{1,15}$/.test(text) ? readMilliseconds(Number(text)) : parseTimestamp(text)
+  return Number.isNaN(timeMs) ? undefined : timeMs
 }
 
 function parseLimit(text: string): number | undefined {

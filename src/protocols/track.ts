@@ -23,7 +23,7 @@ import { canonicalJson, isObject } from '../json.ts'
 import type { JsonObject } from '../native/json-column.ts'
 import type { Receipt } from '../pipeline.ts'
 import { type Rejection, reject } from '../rejection.ts'
-import { isStorableTime } from '../timestamp.ts'
+import { readMilliseconds } from '../timestamp.ts'
 import { TRACK_CHECKS } from './track-schema.ts'
 
 /** Ids made of an event's content are UUIDv5 in this namespace (itself a random UUID, fixed for ever). */
@@ -81,7 +81,8 @@ function read(item: unknown, index: number, facts: RequestFacts, findings: Findi
   if (!check.Check(item)) return refuseShape(check, item, index, findings)
   const { sessionId, event: sent } = item
   const { timestamp, data = {} } = sent
-  if (!isStorableTime(timestamp))
+  const timeMs = readMilliseconds(timestamp)
+  if (Number.isNaN(timeMs))
     return findings.refuse(index, 'event.timestamp', expected('milliseconds since 1970', timestamp))
   if (!checkJson(data, 'event.data', index, findings)) return undefined
   const event = newEvent(facts, sent.type)
@@ -89,7 +90,7 @@ function read(item: unknown, index: number, facts: RequestFacts, findings: Findi
   const id = sent.eventId ?? sent.id
   if (id === undefined) event.eventId = contentId(event, timestamp, data)
   else setEventId(event, id)
-  setOccurredAt(event, Math.trunc(timestamp), timestamp, index, findings)
+  setOccurredAt(event, timeMs, timestamp, index, findings)
   const { url, referrer, title, ...rest } = data
   event.url = url ?? ''
   event.referrer = referrer ?? ''

@@ -132,6 +132,7 @@ const BAD: [unknown, string, string][] = [
   [makeEvent({ payload: null }), 'payload', 'expected object, got null'],
   [makeEvent({ occurredAt: 'yesterday' }), 'occurredAt', 'expected an ISO 8601 time or milliseconds'],
   [makeEvent({ occurredAt: 1e300 }), 'occurredAt', 'expected an ISO 8601 time or milliseconds'],
+  [makeEvent({ occurredAt: 1_790_000_000 }), 'occurredAt', 'expected an ISO 8601 time or milliseconds'],
   [makeEvent({ occurredAt: true }), 'occurredAt', 'expected an ISO 8601 time or milliseconds since 1970, got true'],
   [makeEvent({ eventId: '' }), 'eventId', 'expected string length greater or equal to 1'],
   [makeEvent({ eventId: 17 }), 'eventId', 'expected string, got 17'],

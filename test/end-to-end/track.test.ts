@@ -119,6 +119,7 @@ test.each<[object, string]>([
   [{ timestamp: undefined }, 'event.timestamp: expected required property'],
   [{ timestamp: '2026-11-20T08:00:00Z' }, 'event.timestamp: expected number, got "2026'],
   [{ timestamp: 1e18 }, 'event.timestamp: expected milliseconds since 1970, got 1000000000000000000'],
+  [{ timestamp: 1_790_000_000 }, 'event.timestamp: expected milliseconds since 1970, got 1790000000'],
   [{ timestamp: -1e18 }, 'event.timestamp: expected milliseconds'],
   [{ data: undefined }, 'event.data: expected required property'],
   [{ data: [] }, 'event.data: expected object, got an array'],
