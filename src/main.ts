@@ -43,7 +43,9 @@ command(program.command('provision'))
   .option('--json', 'print JSON')
   .action(async (options) => (await import('./cli/provision.ts')).provision(options))
 
-const workspaces = command(program.command('workspaces')).description('list and update workspaces')
+const workspaces = command(program.command('workspaces')).description(
+  'list and update workspaces, rotate their signing secrets',
+)
 
 command(workspaces.command('list'))
   .description('list workspaces')
@@ -58,6 +60,14 @@ command(workspaces.command('update'))
   .requiredOption('--event-types <list>', 'types that POST /events takes, comma-separated, `default` or `any`')
   .option('--json', 'print JSON')
   .action(async (options) => (await import('./cli/workspaces.ts')).updateWorkspace(options))
+
+command(workspaces.command('rotate-signing-secret'))
+  .description('replace the secret that requests of a workspace are signed with; the old one ends at once')
+  .option('--tenant <name>', 'tenant')
+  .option('--workspace <name>', 'workspace')
+  .option('--all', 'of all workspaces: when the key of the signing secrets is lost')
+  .option('--json', 'print JSON')
+  .action(async (options) => (await import('./cli/workspaces.ts')).rotateSigningSecret(options))
 
 const keys = command(program.command('keys')).description('list, create, rotate and revoke keys')
 
@@ -189,8 +199,9 @@ function refuseWithoutCommand(group: Command): void {
   const names = group.commands.map((known) => known.name()).join(', ')
   group
     .usage('<command> [options]')
-    .argument('[command]')
-    .action((given: string | undefined) => {
+    .helpCommand(true)
+    .argument('[command...]')
+    .action(([given]: readonly string[]) => {
       const wrong = given === undefined ? 'no command given' : `unknown command ${JSON.stringify(given)}`
       group.error(`error: ${wrong}: choose one of ${names}, or --help`)
     })

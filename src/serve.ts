@@ -73,7 +73,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
 
   const control = orFail(await openControl({ ...config, busyTimeoutMs: CONTROL_BUSY_TIMEOUT_MS }))
   const first = orFail(await firstWorkspace(control, config.dataDir))
-  const secrets = await control.secretsProblem()
+  const secrets = await control.secrets.problem()
   if (secrets !== undefined)
     logger.error({ problem: secrets.problem }, `keys that sign cannot be used: ${secrets.message}`)
   const keys = new KeyCache({ source: control, logger, lifetimeMs: config.keyCacheLifetimeMs })

@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs
 import { dirname, resolve } from 'node:path'
 import { formatBytes } from '../bytes.ts'
 import type { Config } from '../config.ts'
+import { hasControl } from '../control/control-place.ts'
 import { openControl } from '../control/open-control.ts'
 import { probePort } from '../port.ts'
 import { isProblem, reasonOf } from '../problem.ts'
@@ -77,7 +78,7 @@ export function checkDataDirectory(config: Config): Check {
 export async function checkControlDatabase(config: Config): Promise<Check> {
   const name = 'control database'
   const isPostgres = config.controlDatabaseUrl !== undefined
-  if (!isPostgres && !existsSync(resolve(config.dataDir, 'control.sqlite'))) {
+  if (!hasControl(config)) {
     return { name, status: 'ok', message: 'not there yet, made at the first start' }
   }
   const control = await openControl({ ...config, migrate: false })
@@ -90,7 +91,7 @@ export async function checkControlDatabase(config: Config): Promise<Check> {
     return { name, status: 'failed', message, mend }
   }
   try {
-    const secrets = await control.secretsProblem()
+    const secrets = await control.secrets.problem()
     if (secrets !== undefined) {
       const mend = 'restore DATA_DIR/secret.key, or set SIGNING_SECRETS_KEY as it was, the same for every collector'
       return { name, status: 'failed', message: secrets.message, mend }

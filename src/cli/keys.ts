@@ -50,13 +50,14 @@ export async function createKey(options: CreateOptions): Promise<void> {
 /** Replaces a key; the old one goes on through the grace period. */
 export async function rotateKey(id: string, options: { grace: string; json?: boolean }): Promise<void> {
   const graceMs = durationOrFail('--grace', options.grace)
-  const made = await withControl(async (control, config) => {
-    const rotated = orFail(await control.rotateKey(id, graceMs))
-    await announceToServers(config, id)
-    return rotated
+  await withControl(async (control, config) => {
+    const made = orFail(await control.rotateKey(id, graceMs))
+    const when = await announceToServers(config, id)
+    printNewKey(made, options.json)
+    if (options.json) return
+    const after = graceMs === 0 ? '' : `goes on for ${options.grace}, and then `
+    process.stdout.write(`Key ${id} ${after}ends; running servers know of it ${when}.\n`)
   })
-  printNewKey(made, options.json)
-  if (!options.json) process.stdout.write(`Key ${id} goes on for ${options.grace}.\n`)
 }
 
 /** Ends a key. */

@@ -1,4 +1,6 @@
 /** `penstock provision`: a new workspace and its keys. */
+import { DEFAULT_GRANTS, eventsPerMinute, type Tier } from '../control/grants.ts'
+import type { KeyKind } from '../control/keys.ts'
 import type { Provisioned } from '../control/control-database.ts'
 import { toProvisionedJson } from '../control/first-workspace.ts'
 import { orFail, printJson, printTable, withControl } from './session.ts'
@@ -14,19 +16,25 @@ export interface ProvisionOptions {
 
 /** Prints the keys and the signing secret: the only time they are shown. */
 export async function provision(options: ProvisionOptions): Promise<void> {
-  const made = orFail(await withControl((control) => control.provision(options)))
+  const made = orFail(await withControl((control) => control.provision(options), true))
   if (options.json) return printJson(toProvisionedJson(made))
-  printProvisioned(made)
+  printProvisioned(made, options.tier)
 }
 
 /** What is told of a new workspace, once. */
-export function printProvisioned(made: Provisioned): void {
+export function printProvisioned(made: Provisioned, tier?: string): void {
   printTable([
     ['tenant', made.tenantId],
     ['workspace', made.workspaceId],
-    ['public key', made.publicKey, 'for browsers: may only send events'],
-    ['secret key', made.secretKey, 'for servers: may send and read events'],
+    ['public key', made.publicKey, `for browsers: may only send events, ${rate('public', tier)}`],
+    ['secret key', made.secretKey, `for servers: may send events, ${rate('secret', tier)}, and read them`],
     ['signing secret', made.signingSecret, 'for signed requests'],
   ])
   process.stdout.write('\nKeep them: they are not shown again.\n')
+}
+
+/** @param tier as it was given and accepted */
+function rate(kind: KeyKind, tier: string = DEFAULT_GRANTS[kind].tier): string {
+  const events = eventsPerMinute(tier as Tier)
+  return Number.isFinite(events) ? `${events.toLocaleString('en')} a minute (--tier)` : 'without limit'
 }

@@ -1,8 +1,7 @@
 /** `penstock seed`: demo traffic of a web shop, sent to a running collector through its front door. */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Config } from '../config.ts'
 import type { Provisioned } from '../control/control-database.ts'
+import { hasControl } from '../control/control-place.ts'
 import { toProvisionedJson } from '../control/first-workspace.ts'
 import { hashKey } from '../control/keys.ts'
 import type { WorkspaceName } from '../control/workspace-record.ts'
@@ -56,7 +55,7 @@ export async function seed(options: SeedOptions): Promise<void> {
     const storedBefore = await storedEvents(store, workspace)
     if (!options.again) refuseMore(storedBefore, workspace, await workspaceIsNew(config, options.key))
     const destination = await openDestination(config, options.key)
-    if (destination.made !== undefined && !options.json) printProvisioned(destination.made)
+    if (destination.made !== undefined && !options.json) printProvisioned(destination.made, 'unlimited')
     const begunMs = performance.now()
     const visits = await sendAll(url, plan, destination, options.json === true).finally(() => destination.close())
     const sentMs = performance.now() - begunMs
@@ -161,10 +160,6 @@ async function workspaceIsNew(config: Config, key: string | undefined): Promise<
   if (key !== undefined || !hasControl(config)) return false
   const known = await withControl((control) => control.listWorkspaces(DEMO))
   return !known.some(({ workspace }) => workspace === DEMO.workspace)
-}
-
-function hasControl({ controlDatabaseUrl, dataDir }: Config): boolean {
-  return controlDatabaseUrl !== undefined || existsSync(join(dataDir, 'control.sqlite'))
 }
 
 /** Events that the workspace has; or why that is not known, in words. */

@@ -2,6 +2,7 @@
 import type { Config } from '../config.ts'
 import { loadConfig } from '../config.ts'
 import type { ControlDatabase } from '../control/control-database.ts'
+import { controlPath, hasControl } from '../control/control-place.ts'
 import { isProblem, type Problem } from '../problem.ts'
 import type { ClickHouseOptions } from '../sink/clickhouse.ts'
 
@@ -27,11 +28,19 @@ export function clickhouseOf({ clickhouse, embedded }: Config): ClickHouseOption
   return { url: `http://127.0.0.1:${embedded.httpPort}`, user: 'default', password: '', ...tables }
 }
 
-/** Runs the work with the control database open, and closes it. A running server may use it at the same time. */
+/**
+ * Runs the work with the control database open, and closes it. A running server may use it at the same time.
+ * @param isMade when there is none; else that is a failure, since DATA_DIR is another one than the server's then
+ */
 export async function withControl<Result>(
   work: (control: ControlDatabase, config: Config) => Promise<Result>,
+  isMade = false,
 ): Promise<Result> {
   const config = configOrFail()
+  if (!isMade && !hasControl(config)) {
+    const place = controlPath(config.dataDir)
+    throw new CommandFailure(`there is no control database ${place}: set DATA_DIR as it is set for the server`)
+  }
   const { openControl } = await import('../control/open-control.ts')
   const control = orFail(await openControl(config))
   try {

@@ -1,13 +1,23 @@
-/** `penstock workspaces`: list, update. */
+/** `penstock workspaces`: list, update, rotate-signing-secret. */
+import { keepNewSecret } from '../control/first-workspace.ts'
 import type { WorkspaceRecord } from '../control/workspace-record.ts'
+import type { NewSigningSecret } from '../control/workspace-secrets.ts'
 import { announceToServers } from './announce.ts'
-import { orFail, printJson, printTable, withControl } from './session.ts'
+import { CommandFailure, orFail, printJson, printTable, withControl } from './session.ts'
 
 /** Options as commander reads them. */
 export interface UpdateOptions {
   readonly tenant: string
   readonly workspace: string
   readonly eventTypes: string
+  readonly json?: boolean
+}
+
+/** Options as commander reads them. */
+export interface RotateSecretOptions {
+  readonly tenant?: string
+  readonly workspace?: string
+  readonly all?: boolean
   readonly json?: boolean
 }
 
@@ -33,6 +43,31 @@ export async function updateWorkspace(options: UpdateOptions): Promise<void> {
     const { tenant, workspace } = record
     process.stdout.write(`Workspace ${tenant}/${workspace} takes ${eventTypesOf(record)}; servers follow ${when}.\n`)
   })
+}
+
+/** Puts a new signing secret in the place of a workspace's, or of every workspace's when the key of the old ones is lost. */
+export async function rotateSigningSecret(options: RotateSecretOptions): Promise<void> {
+  const { tenant, workspace, all, json } = options
+  const isOne = tenant !== undefined && workspace !== undefined
+  if (isOne === (all === true) || (!isOne && (tenant ?? workspace) !== undefined))
+    throw new CommandFailure('say whose secret: --tenant and --workspace, or --all')
+  await withControl(async (control, config) => {
+    const made = isOne
+      ? [orFail(await control.secrets.rotate({ tenant, workspace }))]
+      : orFail(await control.secrets.rotateAll())
+    for (const replaced of made) keepNewSecret(config.dataDir, replaced)
+    const when = await announceToServers(config)
+    if (json) return printJson(made.map(secretToJson))
+    printTable([
+      ['workspace', 'signing secret'],
+      ...made.map(({ tenantId, workspaceId, signingSecret }) => [`${tenantId}/${workspaceId}`, signingSecret]),
+    ])
+    process.stdout.write(`\nKeep it: it is not shown again. What is signed with the one before is refused ${when}.\n`)
+  })
+}
+
+function secretToJson({ tenantId, workspaceId, signingSecret }: NewSigningSecret) {
+  return { tenant_id: tenantId, workspace_id: workspaceId, signing_secret: signingSecret }
 }
 
 function toJson(record: WorkspaceRecord) {

@@ -1,5 +1,5 @@
 /** Tenants, their workspaces and keys. Standard SQL through Kysely; what is particular to a database is in its dialect. */
-import { type Kysely, sql, type Transaction } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { isProblem, type Problem, problem } from '../problem.ts'
 import {
   type FoundKey,
@@ -14,9 +14,11 @@ import {
 } from './key-record.ts'
 import { generateKey, generateSigningSecret } from './keys.ts'
 import type { ControlTables } from './schema.ts'
-import { openSecretBox, type SecretBox, type SecretsKeyOptions, type SecretsKeyProblem } from './signing-secrets.ts'
+import type { SecretsKeyOptions, SecretsKeyProblem } from './signing-secrets.ts'
 import {
   checkWorkspaceName,
+  noSuchWorkspace,
+  ownerOf,
   prepareEventTypes,
   readEventTypes,
   toWorkspaceRecord,
@@ -24,6 +26,7 @@ import {
   type WorkspaceRecord,
   type WorkspaceRequest,
 } from './workspace-record.ts'
+import { type SecretProblem, WorkspaceSecrets } from './workspace-secrets.ts'
 
 /** What a new workspace's owner needs; the keys and the secret cannot be shown again. */
 export interface Provisioned {
@@ -39,13 +42,14 @@ const USES_PER_STATEMENT = 1000
 
 /** The operations on tenants, workspaces and keys. They throw only when the database fails. */
 export class ControlDatabase {
+  /** What requests of each workspace are signed with. */
+  readonly secrets: WorkspaceSecrets
   readonly #database: Kysely<ControlTables>
-  readonly #secretsKey: SecretsKeyOptions
 
   /** Use openControl (open-control.ts). */
   constructor(database: Kysely<ControlTables>, secretsKey: SecretsKeyOptions) {
     this.#database = database
-    this.#secretsKey = secretsKey
+    this.secrets = new WorkspaceSecrets(database, secretsKey)
   }
 
   /** Makes a workspace, its tenant when that is new, a public and a secret key: all or nothing. */
@@ -66,7 +70,7 @@ export class ControlDatabase {
     const secretKey = prepareKey({ tenant, workspace, tier, kind: 'secret' })
     if (isProblem(secretKey)) return secretKey
     return this.#database.transaction().execute(async (transaction) => {
-      const box = await this.#secretBox(transaction)
+      const box = await this.secrets.box(transaction)
       if (isProblem(box)) return box
       const signingSecret = generateSigningSecret()
       const created_at = new Date().toISOString()
@@ -75,7 +79,7 @@ export class ControlDatabase {
         .values({ id: tenant, created_at })
         .onConflict((conflict) => conflict.doNothing())
         .execute()
-      const signing_secret = box.encrypt(signingSecret, owner(request))
+      const signing_secret = box.encrypt(signingSecret, ownerOf(request))
       const made = await transaction
         .insertInto('workspaces')
         .values({ tenant_id: tenant, id: workspace, signing_secret, created_at, event_types })
@@ -121,16 +125,14 @@ export class ControlDatabase {
   }
 
   /** Makes one more key for a workspace. */
-  async createKey(request: KeyRequest): Promise<NewKey | Problem<'no_such_workspace' | KeyRequestProblem>> {
+  async createKey(
+    request: KeyRequest,
+  ): Promise<NewKey | Problem<'no_such_workspace' | KeyRequestProblem | SecretProblem>> {
     const prepared = prepareKey(request)
     if (isProblem(prepared)) return prepared
-    const found = await this.#database
-      .selectFrom('workspaces')
-      .select('id')
-      .where('tenant_id', '=', request.tenant)
-      .where('id', '=', request.workspace)
-      .executeTakeFirst()
-    if (found === undefined) return noSuchWorkspace(request)
+    const secret = await this.secrets.read(request)
+    // A key that does not sign needs the workspace only.
+    if (isProblem(secret) && (prepared.row.signing !== 'off' || secret.problem === 'no_such_workspace')) return secret
     await this.#database.insertInto('keys').values(prepared.row).execute()
     return { key: prepared.key, record: toRecord(prepared.row) }
   }
@@ -202,7 +204,7 @@ export class ControlDatabase {
     if (row === undefined) return undefined
     const record = toRecord(row)
     const name = { tenant: row.tenant_id, workspace: row.workspace_id }
-    const signingSecret = record.signing === 'off' ? undefined : this.#decrypt(row.signing_secret, name)
+    const signingSecret = record.signing === 'off' ? undefined : this.secrets.decrypt(row.signing_secret, name)
     return { ...record, eventTypes: readEventTypes(row.event_types), signingSecret }
   }
 
@@ -221,56 +223,12 @@ export class ControlDatabase {
     })
   }
 
-  /** The secret a workspace's producers sign with. */
-  async signingSecret(
-    name: WorkspaceName,
-  ): Promise<string | Problem<'no_such_workspace' | SecretsKeyProblem | 'damaged_secret'>> {
-    const row = await this.#database
-      .selectFrom('workspaces')
-      .select('signing_secret')
-      .where('tenant_id', '=', name.tenant)
-      .where('id', '=', name.workspace)
-      .executeTakeFirst()
-    return row === undefined ? noSuchWorkspace(name) : this.#decrypt(row.signing_secret, name)
-  }
-
-  /** Why signed requests cannot be checked here: the key of the signing secrets is missing or another one. Undefined: all is well. */
-  async secretsProblem(): Promise<Problem | undefined> {
-    const [first] = await this.listWorkspaces()
-    const secret = first === undefined ? undefined : await this.signingSecret(first)
-    return isProblem(secret) ? secret : undefined
-  }
-
   /** Ends the use of the database; operations fail from now on. */
   async close(): Promise<void> {
     await this.#database.destroy()
-  }
-
-  #decrypt(stored: string, name: WorkspaceName): string | Problem<SecretsKeyProblem | 'damaged_secret'> {
-    const box = openSecretBox(this.#secretsKey, stored)
-    return isProblem(box) ? box : box.decrypt(stored, owner(name))
-  }
-
-  /** For a new secret: with the same key as those that are there. */
-  async #secretBox(transaction: Transaction<ControlTables>): Promise<SecretBox | Problem<SecretsKeyProblem>> {
-    const any = await transaction
-      .selectFrom('workspaces')
-      .select('signing_secret')
-      .orderBy('created_at')
-      .limit(1)
-      .executeTakeFirst()
-    return openSecretBox(this.#secretsKey, any?.signing_secret)
   }
 }
 
 function noSuchKey(id: string): Problem<'no_such_key'> {
   return problem('no_such_key', `there is no key ${JSON.stringify(id)}: \`keys list\` shows the ids`)
-}
-
-function noSuchWorkspace({ tenant, workspace }: WorkspaceName): Problem<'no_such_workspace'> {
-  return problem('no_such_workspace', `tenant ${tenant} has no workspace ${workspace}`)
-}
-
-function owner(name: WorkspaceName): string {
-  return `${name.tenant}/${name.workspace}` // names hold no slash
 }

@@ -12,6 +12,7 @@ import type { ControlDatabase, Provisioned } from './control-database.ts'
 import { keyState } from './key-record.ts'
 import { hashKey } from './keys.ts'
 import { createPrivateFile, readIfThere } from './private-file.ts'
+import type { NewSigningSecret } from './workspace-secrets.ts'
 
 const FIRST = { tenant: 'default', workspace: 'default', tier: 'unlimited' } as const
 
@@ -47,9 +48,22 @@ export async function firstWorkspace(
     if ((await control.listWorkspaces()).length > 0) return stillGood(control, readIfThere(path))
     return made
   }
-  rmSync(path, { force: true }) // of a control database that is gone
-  createPrivateFile(path, `${JSON.stringify(toProvisionedJson(made), undefined, 2)}\n`)
+  writeFirst(path, made)
   return made
+}
+
+/** Keeps the file true when the workspace in it has a new signing secret. */
+export function keepNewSecret(dataDir: string, { tenantId, workspaceId, signingSecret }: NewSigningSecret): void {
+  const path = firstKeyPath(dataDir)
+  const text = readIfThere(path)
+  const kept = text === undefined ? undefined : parse(text)
+  if (kept === undefined || kept.tenantId !== tenantId || kept.workspaceId !== workspaceId) return
+  writeFirst(path, { ...kept, signingSecret })
+}
+
+function writeFirst(path: string, made: Provisioned): void {
+  rmSync(path, { force: true }) // as it was, or of a control database that is gone
+  createPrivateFile(path, `${JSON.stringify(toProvisionedJson(made), undefined, 2)}\n`)
 }
 
 /** Names as programs read them. */

@@ -1,9 +1,9 @@
 /** Opens the control database where the configuration says it is: SQLite in the data directory, or Postgres. */
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { accessSync, constants, mkdirSync } from 'node:fs'
 import { type Dialect, Kysely } from 'kysely'
 import { type Problem, problem, reasonOf } from '../problem.ts'
 import { ControlDatabase } from './control-database.ts'
+import { controlPath } from './control-place.ts'
 import { type ControlTables, isMigrated, migrateControl } from './schema.ts'
 import type { SecretsKeyOptions } from './signing-secrets.ts'
 import { openSqlite } from './sqlite.ts'
@@ -25,12 +25,13 @@ export async function openControl(
   options: ControlOptions,
 ): Promise<ControlDatabase | Problem<'control_unavailable' | 'control_not_migrated'>> {
   const { dataDir, controlDatabaseUrl: url, migrate = true } = options
-  let place = join(dataDir, 'control.sqlite')
+  let place = controlPath(dataDir)
   let database: Kysely<ControlTables> | undefined
   try {
     let dialect: Dialect
     if (url === undefined) {
-      mkdirSync(dataDir, { recursive: true })
+      const unusable = makeDataDirectory(dataDir)
+      if (unusable !== undefined) return unusable
       dialect = openSqlite(place, options.busyTimeoutMs ?? 5000)
     } else {
       const { openPostgres, postgresPlace } = await import('./postgres.ts')
@@ -53,5 +54,16 @@ export async function openControl(
   } catch (error) {
     await database?.destroy()
     return problem('control_unavailable', `cannot use the control database ${place}: ${reasonOf(error)}`)
+  }
+}
+
+function makeDataDirectory(dataDir: string): Problem<'control_unavailable'> | undefined {
+  try {
+    mkdirSync(dataDir, { recursive: true })
+    accessSync(dataDir, constants.W_OK | constants.X_OK)
+    return undefined
+  } catch (error) {
+    const wants = 'but wants a directory that this user can write'
+    return problem('control_unavailable', `DATA_DIR is ${JSON.stringify(dataDir)}, ${wants}: ${reasonOf(error)}`)
   }
 }

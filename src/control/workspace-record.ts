@@ -1,6 +1,6 @@
 /** A workspace as the control database keeps it: its names, its row's reading, and what goes into a new one. */
 import type { Selectable } from 'kysely'
-import { isProblem, type Problem } from '../problem.ts'
+import { isProblem, type Problem, problem } from '../problem.ts'
 import { checkName, parseEventTypes } from './grants.ts'
 import type { ControlTables } from './schema.ts'
 
@@ -54,4 +54,13 @@ export function prepareEventTypes(given: string): string | null | Problem<'inval
   const eventTypes = parseEventTypes(given)
   if (isProblem(eventTypes)) return eventTypes
   return eventTypes?.join(',') ?? null
+}
+
+export function noSuchWorkspace({ tenant, workspace }: WorkspaceName): Problem<'no_such_workspace'> {
+  return problem('no_such_workspace', `tenant ${tenant} has no workspace ${workspace}`)
+}
+
+/** Both names as one text, by which a secret is bound to its workspace. */
+export function ownerOf({ tenant, workspace }: WorkspaceName): string {
+  return `${tenant}/${workspace}` // names hold no slash
 }

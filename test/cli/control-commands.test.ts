@@ -1,5 +1,8 @@
 /** `provision`, `keys` and `workspaces` on both kinds of control database. */
 import { afterAll, describe, expect, test } from 'bun:test'
+import { existsSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { KeyCache } from '../../src/auth/key-cache.ts'
 import { followKeyChanges } from '../../src/auth/key-news.ts'
 import { openRedis } from '../../src/redis.ts'
@@ -57,6 +60,30 @@ describe.each(await everyDatabase())('in %s', (_name, newPlace: NewPlace) => {
     expect(listed.find((key: { id: string }) => key.id === rotated.id)).toMatchObject(expected)
     const table = (await cli('keys', 'list')).stdout
     for (const part of ['optional', '20 events, 64KiB', 'https://*.shop.example']) expect(table).toContain(part)
+  })
+
+  test('a new workspace is told with what its keys may send', async () => {
+    const { cli } = await setUp()
+    const told = async (...more: string[]) =>
+      (await cli('provision', '--tenant', 'acme', '--workspace', `w${more.length}`, ...more)).stdout
+    expect(await told()).toContain('only send events, 1,000 a minute (--tier)')
+    expect(await told('--tier', 'unlimited')).toContain('send events, without limit, and read them')
+  })
+
+  test('a signing secret is replaced, and one cannot sign with the old one any more', async () => {
+    const { cli, json, made, cache } = await setUp()
+    const { key } = await json('keys', 'create', ...ACME, '--signing', 'required')
+    expect(await cache.authenticate(key)).toMatchObject({ signingSecret: made.signing_secret })
+    const [replaced] = await json('workspaces', 'rotate-signing-secret', ...ACME)
+    expect(replaced).toMatchObject({ tenant_id: 'acme', workspace_id: 'web' })
+    expect(await cache.authenticate(key)).toMatchObject({ signingSecret: replaced.signing_secret })
+    const { stdout } = await cli('workspaces', 'rotate-signing-secret', '--all')
+    expect(stdout).toMatch(/acme\/web +ss_\w+\n/)
+    expect(stdout).not.toContain(replaced.signing_secret)
+    for (const wrong of [[], ['--tenant', 'acme'], [...ACME, '--all']]) {
+      const { exitCode, stderr } = await cli('workspaces', 'rotate-signing-secret', ...wrong)
+      expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('--all') })
+    }
   })
 
   test('workspaces are listed, and their event types changed', async () => {
@@ -123,6 +150,26 @@ describe.each(await everyDatabase())('in %s', (_name, newPlace: NewPlace) => {
     expect(JSON.parse(stdout)).toMatchObject({ id: key.id, state: 'revoked' })
     expect(stderr).toContain('within 30 s')
   })
+})
+
+test('where there is no control database none is made, but by provision', async () => {
+  const dataDir = join(mkdtempSync(join(tmpdir(), 'penstock-test-')), 'data')
+  for (const words of [
+    ['keys', 'list'],
+    ['workspaces', 'list'],
+    ['keys', 'create', ...ACME],
+    ['keys', 'revoke', 'a'],
+  ]) {
+    const { exitCode, stderr } = await runCli(words, { DATA_DIR: dataDir })
+    expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: expect.stringContaining('set DATA_DIR') })
+  }
+  expect(existsSync(dataDir)).toBe(false)
+})
+
+test.each(['/proc/none', '/etc/passwd'])('DATA_DIR=%s is named as what is wrong', async (dataDir) => {
+  const { exitCode, stderr } = await runCli(['provision', ...ACME], { DATA_DIR: dataDir })
+  expect(exitCode).toBe(1)
+  expect(stderr).toStartWith(`error: DATA_DIR is "${dataDir}", but wants a directory that this user can write: `)
 })
 
 test('a Postgres that cannot be reached is an error of one line without the password', async () => {

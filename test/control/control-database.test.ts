@@ -176,7 +176,7 @@ describe.each(await everyDatabase())('in %s', (_name, newPlace: NewPlace) => {
     test('come back as they were given out', async () => {
       const control = await openTestControl(await newPlace())
       const made = await provisionAcme(control)
-      expect(good(await control.signingSecret({ tenant: 'acme', workspace: 'web' }))).toBe(made.signingSecret)
+      expect(good(await control.secrets.read({ tenant: 'acme', workspace: 'web' }))).toBe(made.signingSecret)
     })
 
     test('without a key of its own, one is made in the data directory for the owner alone', async () => {
@@ -185,15 +185,41 @@ describe.each(await everyDatabase())('in %s', (_name, newPlace: NewPlace) => {
       expect(statSync(join(place.dataDir, 'secret.key')).mode & 0o777).toBe(0o600)
     })
 
+    test('are replaced one by one, or all of them when the key is lost', async () => {
+      const place = await newPlace()
+      const first = await openTestControl({ ...place, signingSecretsKey: 'a1'.repeat(32) })
+      const web = { tenant: 'acme', workspace: 'web' }
+      const shop = { tenant: 'acme', workspace: 'shop' }
+      const made = await provisionAcme(first)
+      good(await first.provision(shop))
+      const { signingSecret } = good(await first.secrets.rotate(web))
+      expect(signingSecret).not.toBe(made.signingSecret)
+      expect(good(await first.secrets.read(web))).toBe(signingSecret)
+      expect(codeOf(await first.secrets.rotate({ tenant: 'acme', workspace: 'none' }))).toBe('no_such_workspace')
+
+      const lost = await openTestControl({ ...place, signingSecretsKey: 'b2'.repeat(32) })
+      expect(codeOf(await lost.secrets.rotate(web))).toBe('wrong_secrets_key')
+      expect(good(await first.secrets.read(web))).toBe(signingSecret)
+      expect(codeOf(await lost.createKey({ ...web, kind: 'secret', signing: 'required' }))).toBe('wrong_secrets_key')
+      good(await lost.createKey({ ...web, kind: 'secret' }))
+      const all = good(await lost.secrets.rotateAll())
+      expect(all.map(({ workspaceId }) => workspaceId)).toEqual(['web', 'shop'])
+      for (const { tenantId, workspaceId, signingSecret } of all)
+        expect(good(await lost.secrets.read({ tenant: tenantId, workspace: workspaceId }))).toBe(signingSecret)
+      expect(await lost.secrets.problem()).toBeUndefined()
+      good(await lost.provision({ tenant: 'acme', workspace: 'third' }))
+      good(await lost.createKey({ ...web, kind: 'secret', signing: 'required' }))
+    })
+
     test('another key, or none, is a problem and no garbage', async () => {
       const place = await newPlace()
       const first = await openTestControl({ ...place, signingSecretsKey: 'a1'.repeat(32) })
       await provisionAcme(first)
       const name = { tenant: 'acme', workspace: 'web' }
       const other = await openTestControl({ ...place, signingSecretsKey: 'b2'.repeat(32) })
-      expect(codeOf(await other.signingSecret(name))).toBe('wrong_secrets_key')
+      expect(codeOf(await other.secrets.read(name))).toBe('wrong_secrets_key')
       const none = await openTestControl(place)
-      expect(codeOf(await none.signingSecret(name))).toBe('secrets_key_missing')
+      expect(codeOf(await none.secrets.read(name))).toBe('secrets_key_missing')
       expect(codeOf(await none.provision({ tenant: 'acme', workspace: 'shop' }))).toBe('secrets_key_missing')
     })
   })

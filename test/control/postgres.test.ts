@@ -151,7 +151,7 @@ test('a second collector without the key of the signing secrets says so, and mak
   await provisionAcme(await openTestControl(place))
   const elsewhere = temporaryDataDir()
   const second = await openTestControl({ ...place, dataDir: elsewhere })
-  expect(await second.secretsProblem()).toMatchObject({
+  expect(await second.secrets.problem()).toMatchObject({
     problem: 'secrets_key_missing',
     message: expect.stringContaining('SIGNING_SECRETS_KEY'),
   })
@@ -163,9 +163,9 @@ test('a collector with another key of the signing secrets says so, and makes no 
   const place = await newPlace()
   const first = await openTestControl({ ...place, signingSecretsKey: 'a1'.repeat(32) })
   await provisionAcme(first)
-  expect(await first.secretsProblem()).toBeUndefined()
+  expect(await first.secrets.problem()).toBeUndefined()
   const second = await openTestControl({ ...place, signingSecretsKey: 'b2'.repeat(32) })
-  expect(await second.secretsProblem()).toMatchObject({ problem: 'wrong_secrets_key' })
+  expect(await second.secrets.problem()).toMatchObject({ problem: 'wrong_secrets_key' })
   expect(codeOf(await second.provision({ tenant: 'acme', workspace: 'shop' }))).toBe('wrong_secrets_key')
   const { key } = good(await first.createKey({ ...WEB, kind: 'secret', signing: 'required' }))
   expect(codeOf((await second.findKeyByHash(hashKey(key)))?.signingSecret)).toBe('wrong_secrets_key')

@@ -21,10 +21,10 @@ test('the file is for its owner alone', async () => {
   expect(statSync(join(dataDir, 'control.sqlite')).mode & 0o777).toBe(0o600)
 })
 
-test('a directory that cannot be used is a problem that names the file', async () => {
+test('a directory that cannot be used is a problem that names the variable', async () => {
   const result = await openControl({ dataDir: '/dev/null/data' })
   expect(codeOf(result)).toBe('control_unavailable')
-  expect(result).toMatchObject({ message: expect.stringContaining('/dev/null/data/control.sqlite') })
+  expect(result).toMatchObject({ message: expect.stringContaining('DATA_DIR is "/dev/null/data"') })
 })
 
 test('a file that is no database is a problem', async () => {

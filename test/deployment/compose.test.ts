@@ -1,6 +1,6 @@
 /** docker-compose.yml, .env.example, the Makefile and what they mount: that they fit together, as far as that shows without Docker. */
 import { afterAll, describe, expect, test } from 'bun:test'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { version } from '../../package.json'
@@ -31,6 +31,13 @@ function run(command: string[], options: { input?: string; path?: string } = {})
   })
   return { exitCode, stdout: stdout.toString(), stderr: stderr.toString() }
 }
+
+test('what the .env says of the containers is not read by Penstock in the checkout', () => {
+  const said = () => run([process.execPath, '-e', 'console.log(process.env.SIGNING_SECRETS_KEY)']).stdout.trim()
+  expect(said()).toMatch(/^[0-9a-f]{64}$/)
+  copyFileSync(join(ROOT, 'bunfig.toml'), join(directory, 'bunfig.toml'))
+  expect(said()).toBe('undefined')
+})
 
 describe('the compose file', () => {
   test('is what Compose takes, and with an empty .env it says what to do', () => {
