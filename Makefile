@@ -39,9 +39,9 @@ ps: ## what runs, and how it is
 logs: ## the newest lines, and those to come (SERVICE=nginx for one)
 	$(COMPOSE) logs --tail=100 -f $(SERVICE)
 
-key: ## a new workspace and its keys: TENANT=… WORKSPACE=…
-	@test -n "$(TENANT)" && test -n "$(WORKSPACE)" || { echo 'make key TENANT=acme WORKSPACE=web'; exit 2; }
-	$(COMPOSE) exec collector-1 bun src/main.ts provision --tenant "$(TENANT)" --workspace "$(WORKSPACE)"
+key: ## a new workspace and its keys: TENANT=… WORKSPACE=… and, for other limits, TIER=…
+	@test -n "$(TENANT)" && test -n "$(WORKSPACE)" || { echo 'make key TENANT=acme WORKSPACE=web [TIER=pro]'; exit 2; }
+	$(COMPOSE) exec collector-1 bun src/main.ts provision --tenant "$(TENANT)" --workspace "$(WORKSPACE)" $(if $(TIER),--tier "$(TIER)")
 
 seed: ## a plausible week of a shop's events, sent through nginx
 	$(COMPOSE) exec -T collector-1 bun src/main.ts seed --url http://nginx

@@ -45,10 +45,14 @@ test('repair-deduplication refuses while a ClickHouse runs, drops records withou
   }
 })
 
-test('repair-deduplication of a new, empty directory has nothing to do; of none it is an error', async () => {
+test('repair-deduplication of a new, empty directory has nothing to do; of none, or one of something else, it is an error', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'penstock-repair-cli-'))
-  expect(await repair(directory)).toMatchObject({ exitCode: 0, stderr: '' })
+  const empty = await repair(directory)
+  expect(empty).toMatchObject({ exitCode: 0, stderr: '', stdout: expect.stringContaining(`yet: ${directory}\n`) })
+  mkdirSync(join(directory, 'clickhouse', 'store'), { recursive: true })
+  const other = await repair(directory)
+  expect(other).toMatchObject({ exitCode: 1, stdout: '', stderr: expect.stringContaining('there is no store in it') })
   rmSync(directory, { recursive: true })
   const missing = await repair(directory)
-  expect(missing).toMatchObject({ exitCode: 1, stderr: `error: there is no directory ${directory}\n` })
+  expect(missing).toMatchObject({ exitCode: 1, stderr: expect.stringContaining(`${directory} cannot be read: ENOENT`) })
 })
