@@ -93,11 +93,13 @@ export async function checkControlDatabase(config: Config): Promise<Check> {
   try {
     const secrets = await control.secrets.problem()
     if (secrets !== undefined) {
-      const mend = 'restore DATA_DIR/secret.key, or set SIGNING_SECRETS_KEY as it was, the same for every collector'
+      const mend =
+        'restore DATA_DIR/secret.key, or set SIGNING_SECRETS_KEY as it was, the same for every collector; if it is lost: `workspaces rotate-signing-secret --all`'
       return { name, status: 'failed', message: secrets.message, mend }
     }
-    const workspaces = await control.listWorkspaces()
-    return { name, status: 'ok', message: `${isPostgres ? 'Postgres, ' : ''}${workspaces.length} workspaces` }
+    const { length } = await control.listWorkspaces()
+    const message = `${isPostgres ? 'Postgres, ' : ''}${length} ${length === 1 ? 'workspace' : 'workspaces'}`
+    return { name, status: 'ok', message }
   } finally {
     await control.close()
   }

@@ -67,7 +67,7 @@ export async function showDeadLetter(name: string, options: JsonOption): Promise
 
 /** Re-sends the named ones, or all; each goes when ClickHouse has stored it, under the token it has always had. */
 export async function retryDeadLetters(given: readonly string[], options: JsonOption): Promise<void> {
-  const { letters, config } = open()
+  const { letters, config, directory } = open()
   const target = clickhouseOf(config)
   const names = given.length > 0 ? given : await letters.names()
   const results: { name: string; stored: boolean; code?: string; message?: string }[] = []
@@ -92,6 +92,7 @@ export async function retryDeadLetters(given: readonly string[], options: JsonOp
   }
   const failed = results.filter(({ stored }) => !stored)
   if (options.json) printJson(results)
+  else if (results.length === 0) process.stdout.write(`no dead letters in ${directory}\n`)
   else printTable(results.map(({ name, code = '', message = '' }) => [name, code || 'stored', message]))
   if (failed.length > 0) throw new CommandFailure(`${failed.length} of ${results.length} were not stored and are kept`)
 }

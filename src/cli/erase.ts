@@ -49,14 +49,17 @@ export async function eraseCommand(options: EraseCommandOptions): Promise<void> 
   if (asksFirst && !canAsk)
     throw new CommandFailure('erase wants --yes, or a terminal to ask at; --dry-run shows what it would remove')
 
+  let hasBegun = false
   const eraseFrom = async (store: Store): Promise<void> => {
     const approve = async (findings: Findings): Promise<boolean> => {
       if (options.dryRun) return false
       if (findings.texts.length > 0 && paths === undefined) throw new CommandFailure(undecided(findings))
-      if (options.yes) return true
-      printReport({ query, findings, outcome: undefined, stays: await whatStays(store, config.dataDir) })
-      if (await isConfirmed()) return true
-      throw new CommandFailure('not confirmed: nothing is removed')
+      if (!options.yes) {
+        printReport({ query, findings, outcome: undefined, stays: await whatStays(store, config.dataDir) })
+        if (!(await isConfirmed())) throw new CommandFailure('not confirmed: nothing is removed')
+      }
+      hasBegun = true
+      return true
     }
     const letters = new DeadLetters(resolve(join(config.dataDir, 'dead-letters')))
     const result = await erase(
@@ -83,7 +86,7 @@ export async function eraseCommand(options: EraseCommandOptions): Promise<void> 
     const store = orFail(await openStore(clickhouseOf(config), shardUrls))
     await eraseFrom(store).finally(() => store.close())
   } catch (error) {
-    throw error instanceof CommandFailure ? error : unavailable(error, config)
+    throw error instanceof CommandFailure ? error : unavailable(error, config, hasBegun)
   }
 }
 
@@ -148,10 +151,11 @@ async function isConfirmed(): Promise<boolean> {
   }
 }
 
-function unavailable(error: unknown, config: Config): CommandFailure {
+function unavailable(error: unknown, config: Config, hasBegun: boolean): CommandFailure {
+  const state = hasBegun ? 'erase broke off, run it again to finish' : 'nothing is removed'
   if (error instanceof Error && 'syscall' in error && 'path' in error)
-    return new CommandFailure(`erase broke off, run it again to finish: ${error.message}`)
+    return new CommandFailure(`${state}: ${error.message}`)
   const { url } = clickhouseOf(config)
   const hint = config.clickhouse.url === undefined ? ' (the embedded ClickHouse runs with `serve`)' : ''
-  return new CommandFailure(`erase broke off, run it again to finish; ClickHouse at ${url}${hint}: ${reasonOf(error)}`)
+  return new CommandFailure(`${state}; ClickHouse at ${url}${hint}: ${reasonOf(error)}`)
 }

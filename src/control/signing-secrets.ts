@@ -77,7 +77,7 @@ export function openSecretBox(
 ): SecretBox | Problem<SecretsKeyProblem> {
   const path = join(options.dataDir, 'secret.key')
   const mend =
-    'set SIGNING_SECRETS_KEY as it was, or bring back DATA_DIR/secret.key; several collectors need the same key'
+    'set SIGNING_SECRETS_KEY as it was, or bring back DATA_DIR/secret.key; several collectors need the same key; if it is lost: `workspaces rotate-signing-secret --all`'
   let keyHex = options.signingSecretsKey
   try {
     if (keyHex === undefined && stored !== undefined && readIfThere(path) === undefined)

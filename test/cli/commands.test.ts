@@ -66,8 +66,10 @@ describe('provision', () => {
     [['keys', 'drop'], 'unknown command "drop"'],
     [['start'], 'unknown command "start"'],
     [[], 'no command'],
+    [['key', 'list'], 'unknown command "key"'],
   ])('%j is an error of one line', async (args, part) => {
-    const { cli } = newCli()
+    const { cli, dataDir } = newCli()
+    await openTestControl({ dataDir })
     expectOneLineError(await cli(...args), part)
   })
 })

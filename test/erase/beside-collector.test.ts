@@ -196,7 +196,7 @@ describe('wrong input is an error of one line:', () => {
     const env = { ...home.env, CLICKHOUSE_URL: 'http://127.0.0.1:1' }
     expectOneLineError(
       await runCli(['erase', ...DEFAULT, '--user', 'x', '--yes'], env),
-      'ClickHouse at http://127.0.0.1:1',
+      'nothing is removed; ClickHouse at http://127.0.0.1:1',
     )
   })
 })
