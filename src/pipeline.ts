@@ -127,7 +127,8 @@ export class Pipeline {
   }
 }
 
-const OUTCOME_MESSAGES = {
+/** Why a commit was refused, for people. */
+export const OUTCOME_MESSAGES = {
   log_full: 'the log is full: ClickHouse takes events more slowly than they come, or is away',
   disk_full: 'the disk is full',
   io_error: 'the disk failed',

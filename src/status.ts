@@ -8,7 +8,7 @@ import type { Streams } from './http/streams.ts'
 import type { Limits } from './limits/limits.ts'
 import type { EventLog } from './log/event-log.ts'
 import type { GroupCommit } from './log/group-commit.ts'
-import type { Pipeline } from './pipeline.ts'
+import { OUTCOME_MESSAGES, type Pipeline } from './pipeline.ts'
 import { isProblem, reasonOf } from './problem.ts'
 import { isRedisFailure, type Redis } from './redis.ts'
 import { type Rejection, reject } from './rejection.ts'
@@ -58,7 +58,7 @@ export class Status implements Service {
     if (this.stopping) return reject('overloaded', 'the collector is shutting down')
     const { lastRefusal } = this.options.groupCommit
     if (lastRefusal === undefined || performance.now() - lastRefusal.at > REFUSAL_COUNTS_MS) return undefined
-    return reject('overloaded', `the log does not take events: ${lastRefusal.outcome}`)
+    return reject('overloaded', OUTCOME_MESSAGES[lastRefusal.outcome])
   }
 
   /** Anyone may ask, without a key: however many do at one time, every dependency is asked once. */

@@ -156,12 +156,11 @@ async function askClickHouse(config: Config, address: string): Promise<Check> {
     text = (await response.text()).trim()
   } catch (error) {
     const message = `${address} does not answer: ${reasonOf(error)}`
-    return {
-      name,
-      status: 'failed',
-      message,
-      mend: 'start ClickHouse, or correct CLICKHOUSE_URL; events wait in the log meanwhile',
-    }
+    const mend =
+      config.clickhouse.url === undefined
+        ? 'set EMBEDDED_CLICKHOUSE_HTTP_PORT as it is set for the server, or see what the server’s log says of ClickHouse'
+        : 'start ClickHouse, or correct CLICKHOUSE_URL'
+    return { name, status: 'failed', message, mend: `${mend}; events wait in the log meanwhile` }
   }
   if (response.ok && /^\d+\.\d+/.test(text)) return { name, status: 'ok', message: `${address}, version ${text}` }
   const refused = response.status === 401 || response.status === 403
@@ -205,7 +204,8 @@ const TABLES_MEND: Readonly<Record<MigrationProblem['problem'], string>> = {
 /** The ports that `serve` will listen on are free, or held by the running server. */
 export function checkPorts(config: Config, serverRuns: boolean): readonly Check[] {
   const ports: (readonly [variable: string, host: string, port: number])[] = [['PORT', config.host, config.port]]
-  if (config.clickhouse.url === undefined) {
+  // Beside a running server it is ClickHouse's check that tells whether it has them.
+  if (config.clickhouse.url === undefined && !serverRuns) {
     ports.push(['EMBEDDED_CLICKHOUSE_HTTP_PORT', '127.0.0.1', config.embedded.httpPort])
     ports.push(['EMBEDDED_CLICKHOUSE_TCP_PORT', '127.0.0.1', config.embedded.tcpPort])
   }
@@ -228,6 +228,7 @@ function whyNotListen(hostname: string, port: number): string | undefined {
   }
 }
 
-function get(url: string, headers: Record<string, string> = {}): Promise<Response> {
+/** An answer within a few seconds. Rejects without one. */
+export function get(url: string, headers: Record<string, string> = {}): Promise<Response> {
   return fetch(url, { headers, redirect: 'manual', signal: AbortSignal.timeout(ANSWER_WITHIN_MS) })
 }

@@ -13,6 +13,7 @@ import {
   isServerRunning,
 } from './checks.ts'
 import { checkShards } from './cluster-checks.ts'
+import { checkDeadLetters, checkServer } from './server-checks.ts'
 import { printJson, printTable } from './session.ts'
 
 /** Prints every check. Resolves to whether nothing has failed; warnings do not count. */
@@ -47,12 +48,14 @@ async function runChecks(): Promise<readonly Check[]> {
   const clickhouse = await checkClickHouse(config, serverRuns)
   return [
     { name: 'configuration', status: 'ok', message: 'every variable is well-formed' },
+    ...(serverRuns ? [await checkServer(config)] : []),
     checkScanner(),
     checkDataDirectory(config),
     await checkControlDatabase(config),
     clickhouse,
     ...(clickhouse.status === 'ok' ? [await checkTables(config, serverRuns), ...(await clusterChecks(config))] : []),
     ...(config.redisUrl === undefined ? [] : [await checkRedis(config.redisUrl)]),
+    checkDeadLetters(config),
     ...checkPorts(config, serverRuns),
   ]
 }

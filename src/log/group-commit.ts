@@ -116,7 +116,7 @@ export class GroupCommit {
   readonly refusals: Record<Refusal, number> = { log_full: 0, disk_full: 0, io_error: 0, closed: 0 }
 
   /** The last commit that was refused, at what `performance.now()`; undefined again after one that succeeded. */
-  lastRefusal: { readonly outcome: CommitOutcome; readonly at: number } | undefined
+  lastRefusal: { readonly outcome: Exclude<CommitOutcome, 'durable'>; readonly at: number } | undefined
 
   constructor(options: GroupCommitOptions) {
     this.log = options.log

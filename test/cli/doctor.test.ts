@@ -1,8 +1,9 @@
-import { afterAll, expect, test } from 'bun:test'
-import { rmSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { good, openTestControl, temporaryDataDir } from '../control/control-fixture.ts'
 import { startTestClickHouse } from '../support/clickhouse.ts'
+import { type Collector, startCollector } from '../support/collector.ts'
 import { run, startPostgres } from '../support/postgres.ts'
 import { startTestRedis } from '../support/redis.ts'
 import { runCli } from './run-cli.ts'
@@ -43,6 +44,7 @@ test('where everything is well it says so and exits with 0', async () => {
     'control database',
     'ClickHouse',
     'tables',
+    'dead letters',
     'port 0',
   ])
 })
@@ -54,16 +56,60 @@ test('without an address of ClickHouse it looks whether the embedded one can sta
   expect(names.filter((name) => name === 'port 0')).toHaveLength(3)
 })
 
-test('beside a running server its own ports are no fault, and its ClickHouse is asked', async () => {
-  using server = Bun.serve({
-    hostname: '127.0.0.1',
-    port: 0,
-    fetch: () => new Response('ok', { headers: { 'x-request-id': '1' } }), // what every answer of Penstock carries
+describe('beside a running server', () => {
+  let collector: Collector
+  beforeAll(async () => {
+    collector = await startCollector()
   })
-  const running = { CLICKHOUSE_URL: '', PORT: String(server.port) }
-  const embedded = { EMBEDDED_CLICKHOUSE_HTTP_PORT: new URL(clickhouse.url).port, EMBEDDED_CLICKHOUSE_TCP_PORT: '0' }
-  const { exitCode, wrong } = await examine({ ...running, ...embedded })
-  expect({ exitCode, wrong }).toEqual({ exitCode: 0, wrong: [] })
+  afterAll(async () => {
+    await collector.stop()
+    collector.home.remove()
+  })
+  const beside = (environment: Record<string, string> = {}) =>
+    examine({ ...collector.home.env, CLICKHOUSE_URL: '', ...environment })
+
+  test('its port is no fault, and it and its ClickHouse are asked', async () => {
+    const { exitCode, wrong, names } = await beside()
+    expect({ exitCode, wrong }).toEqual({ exitCode: 0, wrong: [] })
+    expect(names).toContain('server')
+    expect(names.filter((name) => name.startsWith('port'))).toHaveLength(1)
+  })
+
+  test('another port of ClickHouse than its own points to the variable', async () => {
+    const { exitCode, wrong } = await beside({ EMBEDDED_CLICKHOUSE_HTTP_PORT: '1' })
+    expect({ exitCode, wrong }).toEqual({ exitCode: 1, wrong: [expect.objectContaining({ name: 'ClickHouse' })] })
+    expect(wrong[0]?.mend).toContain('EMBEDDED_CLICKHOUSE_HTTP_PORT')
+  })
+
+  test('dead letters are told', async () => {
+    const directory = join(collector.home.env.DATA_DIR ?? '', 'dead-letters')
+    mkdirSync(directory, { recursive: true })
+    writeFileSync(join(directory, 'some.dead-letter'), '')
+    const { exitCode, wrong } = await beside()
+    expect({ exitCode, wrong }).toEqual({
+      exitCode: 0,
+      wrong: [expect.objectContaining({ name: 'dead letters', status: 'warning' })],
+    })
+    rmSync(join(directory, 'some.dead-letter'))
+  })
+
+  test('what it lacks is told, while it takes events and when it does not', async () => {
+    const lacking = await startCollector({
+      env: { CLICKHOUSE_URL: 'http://127.0.0.1:1', WAL_MAX_BYTES: '128KiB', SEGMENT_BYTES: '64KiB' },
+      untilFlowing: false,
+    })
+    const server = async () => (await examine(lacking.home.env)).checks.find(({ name }) => name === 'server')
+    expect(await server()).toMatchObject({ status: 'warning', message: expect.stringContaining('clickhouse: ') })
+    const event = { type: 'x', timestamp: '2026-11-20T08:00:00Z', session_id: crypto.randomUUID(), properties: {} }
+    const filling = { ...event, properties: { text: 'x'.repeat(9000) } }
+    const send = async () => (await lacking.postEvents([filling])).status
+    while ((await send()) === 201);
+    const sending = setInterval(() => void send().catch(() => undefined), 200) // a refusal is forgotten after 2 s
+    expect(await server()).toMatchObject({ status: 'failed', message: expect.stringContaining('the log is full') })
+    clearInterval(sending)
+    await lacking.stop()
+    lacking.home.remove()
+  })
 })
 
 test('a port that is taken is named with the variable that moves it', async () => {
