@@ -2,8 +2,11 @@
 import { DEFAULT_GRANTS, eventsPerMinute, type Tier } from '../control/grants.ts'
 import type { KeyKind } from '../control/keys.ts'
 import type { Provisioned } from '../control/control-database.ts'
+import { controlPath, hasControl } from '../control/control-place.ts'
 import { toProvisionedJson } from '../control/first-workspace.ts'
-import { orFail, printJson, printTable, withControl } from './session.ts'
+import { httpAddress } from './banner.ts'
+import { isServerRunning } from './checks.ts'
+import { configOrFail, orFail, printJson, printTable, withControl } from './session.ts'
 
 /** Options as commander reads them. */
 export interface ProvisionOptions {
@@ -16,7 +19,14 @@ export interface ProvisionOptions {
 
 /** Prints the keys and the signing secret: the only time they are shown. */
 export async function provision(options: ProvisionOptions): Promise<void> {
+  const config = configOrFail()
+  const isFirst = !hasControl(config)
   const made = orFail(await withControl((control) => control.provision(options), true))
+  if (isFirst && (await isServerRunning(config))) {
+    const server = `the server at ${httpAddress(config.host, config.port)}`
+    const wants = 'set DATA_DIR as it is set for the server'
+    process.stderr.write(`warning: ${server} does not know it: ${controlPath(config.dataDir)} is new; ${wants}\n`)
+  }
   if (options.json) return printJson(toProvisionedJson(made))
   printProvisioned(made, options.tier)
 }

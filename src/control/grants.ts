@@ -64,7 +64,7 @@ export function parseTier(text: string): Tier | Problem<'invalid_tier'> {
   const named = TIERS.find((tier) => tier === text)
   if (named !== undefined) return named
   if (/^[1-9]\d{0,8}$/.test(text)) return `${Number(text)}`
-  const wants = `one of ${TIERS.join(', ')} or a number of events a minute`
+  const wants = `one of ${TIERS.join(', ')} or a number of events a minute of up to 9 digits`
   return problem('invalid_tier', `tier is ${shown(text)}, but wants ${wants}`)
 }
 
