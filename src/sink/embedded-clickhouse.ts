@@ -10,15 +10,15 @@
  *   directory taken by somebody else) is final, and `ready()` says it in one line.
  */
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { spawn } from 'node:child_process'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { environment } from '../config.ts'
 import { isNoSpace } from '../log/file-system.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { prepareDirectory } from './engine-directory.ts'
-import { type EngineOutput, readEngineOutput } from './engine-output.ts'
+import { readEngineOutput } from './engine-output.ts'
+import { type EngineRun, endOf, endProcess } from './engine-run.ts'
 import {
   ALLOCATOR,
   directoryInUse,
@@ -41,8 +41,6 @@ const HEALTHY_RUN_MS = 30_000
 const PREDECESSOR_WAIT_MS = 10_000
 const PREDECESSOR_POLL_MS = 200
 const PING_INTERVAL_MS = 20
-/** How long the rest of the output of an engine that has ended is waited for. */
-const OUTPUT_WAIT_MS = 1_000
 
 export interface EmbeddedClickHouseOptions {
   /** Directory of Penstock's data; the engine keeps its own in `clickhouse/` below it. Made when missing. */
@@ -90,17 +88,6 @@ export function startEmbeddedClickHouse(options: EmbeddedClickHouseOptions): Emb
     ready: () => engine.ready(),
     stop: () => engine.stop(),
   }
-}
-
-interface Exit {
-  readonly exitCode: number | null
-  readonly signal: NodeJS.Signals | null
-}
-
-interface EngineRun {
-  readonly child: ChildProcess
-  readonly output: EngineOutput
-  readonly exited: Promise<Exit>
 }
 
 class EngineSupervisor {
@@ -157,20 +144,19 @@ class EngineSupervisor {
     }
 
     while (!this.stopping.signal.aborted) {
-      const configFile = await this.prepare()
-      if (this.stopping.signal.aborted) return
-      if (configFile instanceof EmbeddedClickHouseError) {
-        const { code, message } = configFile
+      const startedAt = performance.now()
+      const run = await this.prepareAndLaunch(libraryPath)
+      if (run === undefined) return
+      if (run instanceof EmbeddedClickHouseError) {
+        const { code, message } = run
         const waitsForPredecessor = !everReady && code === 'directory_in_use'
         const mayPass = waitsForPredecessor ? performance.now() < predecessorDeadline : code === 'disk_full'
-        if (!everReady && !mayPass) throw configFile
+        if (!everReady && !mayPass) throw run
         const waitMs = waitsForPredecessor ? PREDECESSOR_POLL_MS : nextDelayMs()
         if (!waitsForPredecessor) logger.error({ error: message, wait_ms: waitMs }, 'ClickHouse cannot be started yet')
         await this.pause(waitMs)
         continue
       }
-      const startedAt = performance.now()
-      const run = this.launch(libraryPath, configFile)
       if (await this.becomesReady(run)) {
         everReady = true
         logger.info(
@@ -193,7 +179,12 @@ class EngineSupervisor {
         if (performance.now() - startedAt > HEALTHY_RUN_MS) delayMs = RESTART_DELAY_MIN_MS
         const waitMs = nextDelayMs()
         logger.error(
-          { exit_code: exit.exitCode, signal: exit.signal, error: run.output.lastError()?.text, wait_ms: waitMs },
+          {
+            exit_code: exit.exitCode,
+            signal: exit.signal,
+            error: exit.error ?? run.output.lastError()?.text,
+            wait_ms: waitMs,
+          },
           'ClickHouse ended, starting it again',
         )
         await this.pause(waitMs)
@@ -209,12 +200,13 @@ class EngineSupervisor {
 
   /**
    * Mends what a kill left, without which the engine could lose batches for ever, and writes the configuration, which is not
-   * touched while another engine lives there. Path of the configuration, or why the engine cannot be launched now.
+   * touched while another engine lives there. Gives why the engine cannot be launched now; undefined: it is not to be.
    */
-  private async prepare(): Promise<string | EmbeddedClickHouseError> {
+  private async prepareAndLaunch(libraryPath: string): Promise<EngineRun | EmbeddedClickHouseError | undefined> {
     try {
       if (!(await prepareDirectory(this.directory, this.options.logger))) return directoryInUse(this.directory)
-      return writeConfig(this.directory, this.instance)
+      const configFile = writeConfig(this.directory, this.instance)
+      return this.stopping.signal.aborted ? undefined : this.launch(libraryPath, configFile)
     } catch (error) {
       if (isNoSpace(error)) return new EmbeddedClickHouseError('disk_full', `the disk of ${this.directory} is full`)
       return asStartError(error)
@@ -238,7 +230,8 @@ class EngineSupervisor {
       ],
       { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: { JE_MALLOC_CONF: ALLOCATOR, ...environment() } },
     )
-    assert(child.stdin && child.stdout && child.stderr)
+    child.on('error', () => {}) // that it could not be started, which its end tells, or the line below
+    assert(child.stdin && child.stdout && child.stderr, 'there are no pipes for another process')
     child.stdin.on('error', () => {}) // it ended, which its exit tells
     const output = readEngineOutput([child.stdout, child.stderr], this.options.logger)
     this.run = { child, output, exited: endOf(child) }
@@ -282,14 +275,6 @@ class EngineSupervisor {
   }
 }
 
-/** Resolves when the process has ended and its output was read, as far as it comes: whoever else holds the pipes keeps them open. */
-async function endOf(child: ChildProcess): Promise<Exit> {
-  const closed = once(child, 'close').catch(() => {}) // an error is told below
-  const [exitCode, signal] = await once(child, 'exit')
-  await Promise.race([closed, sleep(OUTPUT_WAIT_MS, undefined, { ref: false })])
-  return { exitCode, signal }
-}
-
 /** A promise of readiness that may be rejected without anybody waiting. */
 function newReadiness(): PromiseWithResolvers<void> {
   const readiness = Promise.withResolvers<void>()
@@ -303,19 +288,4 @@ function asStartError(error: unknown): EmbeddedClickHouseError {
     'failed_to_start',
     `the embedded ClickHouse could not be started: ${String(error)}`,
   )
-}
-
-async function endProcess(run: EngineRun, deadlineMs: number, logger: Logger): Promise<void> {
-  run.child.stdin?.end()
-  const cancel = new AbortController()
-  const deadline = sleep(deadlineMs, 'late' as const, { signal: cancel.signal }).catch(() => 'cancelled' as const)
-  if ((await Promise.race([run.exited, deadline])) === 'late') {
-    logger.warn(
-      { deadline_ms: deadlineMs },
-      'ClickHouse did not end in time and is killed; nothing that it confirmed is lost',
-    )
-    run.child.kill('SIGKILL')
-    await run.exited
-  }
-  cancel.abort()
 }
