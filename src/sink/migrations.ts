@@ -69,8 +69,11 @@ export interface MigrationStatus {
 }
 
 const POLL_INTERVAL_MS = 100
-/** A statement may rebuild a large table. */
+/** A statement may rebuild a large table. Whatever else is asked has an answer soon: without one it is asked again. */
 const STATEMENT_TIMEOUT_MS = 24 * 3_600_000
+const QUESTION_TIMEOUT_MS = 30_000
+/** To make databases and empty tables on all nodes of a cluster: ClickHouse itself gives up after 180 s. */
+const MAKE_TIMEOUT_MS = 300_000
 
 const CREATE_MIGRATIONS_TABLE = `
 CREATE TABLE IF NOT EXISTS schema_migrations
@@ -93,23 +96,42 @@ export async function migrate(options: MigrationOptions): Promise<{ applied: num
   const migrations = placeMigrations(files, clickhouse)
   if (isProblem(migrations)) return migrations
   const inSystem = { ...clickhouse, database: 'system' }
-  const state = await withClient(inSystem, (client) => prepareDatabases(client, clickhouse, again), signal)
+  const state = await withClient(
+    inSystem,
+    (client) => prepareDatabases(client, clickhouse, again),
+    signal,
+    MAKE_TIMEOUT_MS,
+  )
   if (isProblem(state)) return state
-  const apply = async (shard: ClickHouseClient, above: ClickHouseClient) => {
-    if (state === 'new' || clickhouse.cluster === undefined) {
-      await shard.command({ query: ownTable(CREATE_MIGRATIONS_TABLE, clickhouse) })
-      await shard.command({ query: ownTable(CREATE_CLAIMS_TABLE, clickhouse) })
-    }
-    const result = await applyPending({ shard, above }, migrations, options)
-    if (isProblem(result) || !again) return result
-    return (await applyAgain({ shard, above }, migrations)) ?? result
-  }
   const home = { ...clickhouse, database: homeOf(clickhouse) }
-  return withClient(home, (shard) => withClient(clickhouse, (above) => apply(shard, above), signal), signal)
+  if (state === 'new' || clickhouse.cluster === undefined) {
+    const make = async (client: ClickHouseClient) => {
+      await client.command({ query: ownTable(CREATE_MIGRATIONS_TABLE, clickhouse) })
+      await client.command({ query: ownTable(CREATE_CLAIMS_TABLE, clickhouse) })
+    }
+    const failure = await withClient(home, make, signal, MAKE_TIMEOUT_MS)
+    if (isProblem(failure)) return failure
+  }
+  const apply = async (clients: Clients) => {
+    const result = await applyPending(clients, migrations, options)
+    if (isProblem(result) || !again) return result
+    return (await applyAgain(clients, migrations)) ?? result
+  }
+  return withClient(
+    home,
+    (asked) =>
+      withClient(
+        home,
+        (shard) => withClient(clickhouse, (above) => apply({ asked, shard, above }), signal, STATEMENT_TIMEOUT_MS),
+        signal,
+        STATEMENT_TIMEOUT_MS,
+      ),
+    signal,
+  )
 }
 
-/** One for each of the two databases of a cluster; on one server both are in the one. */
-type Clients = Readonly<Record<Place, ClickHouseClient>>
+/** For statements, one for each of the two databases of a cluster (on one server both are in the one); and for questions about migrations. */
+type Clients = Readonly<Record<Place | 'asked', ClickHouseClient>>
 
 async function applyAgain(
   clients: Clients,
@@ -163,7 +185,7 @@ async function applyPending(
   migrations: readonly PlacedMigration[],
   options: MigrationOptions,
 ): Promise<{ applied: number[] } | MigrationProblem> {
-  const client = clients.shard
+  const client = clients.asked
   const holder = crypto.randomUUID()
   const appliedHere: number[] = []
   let waitingFor = 0
@@ -200,7 +222,7 @@ async function applyClaimed(
   holder: string,
   options: MigrationOptions,
 ): Promise<boolean | MigrationProblem> {
-  const client = clients.shard
+  const client = clients.asked
   const { version, name, checksum } = migration
   // Between our look at the list and our claim another holder may have finished.
   if ((await readApplied(client)).some((applied) => applied.version === version)) return false
@@ -286,8 +308,9 @@ async function withClient<Result>(
   options: ClickHouseOptions,
   work: (client: ClickHouseClient) => Promise<Result>,
   signal?: AbortSignal,
+  requestTimeoutMs = QUESTION_TIMEOUT_MS,
 ): Promise<Result | Problem<'clickhouse_unavailable'>> {
-  const { client, close } = createClickHouse({ ...options, requestTimeoutMs: STATEMENT_TIMEOUT_MS })
+  const { client, close } = createClickHouse({ ...options, requestTimeoutMs })
   const abort = () => void close() // a statement under way fails; the server may finish it, which does no harm
   signal?.addEventListener('abort', abort, { once: true })
   try {
