@@ -11,6 +11,7 @@ const CHUNK_BYTES = 1024 * 1024
 /** Thrown when bytes in a file are not those that were verified when the segment was taken. */
 export class SegmentChangedError extends Error {
   override readonly name = 'SegmentChangedError'
+  readonly code = 'SEGMENT_CHANGED'
 }
 
 /**

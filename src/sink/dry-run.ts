@@ -3,6 +3,7 @@
  * the events table. No table and no view takes part, so nothing but the body can be the reason when it fails and a body that
  * is known to be good does not. (ClickHouse 26.7 gives the same codes as for the insert.)
  */
+import type { Event } from '../event.ts'
 import { EventBlock } from '../native/event-block.ts'
 import {
   askText,
@@ -51,39 +52,46 @@ export async function prepareDryRun(
   }
 }
 
-/** A block of one event with a value in every column: what can be read whenever the table is as it should be. */
-export function controlBody(): DryRunBody {
+const TEXT = 'control'
+
+/** With a value in every column. */
+const CONTROL_EVENT: Event = {
+  tenantId: TEXT,
+  workspaceId: TEXT,
+  eventId: '01890a5d-ac96-774b-bcce-b302099a8057',
+  messageId: TEXT,
+  type: TEXT,
+  protocol: TEXT,
+  occurredAt: 1,
+  receivedAt: 1,
+  sessionId: TEXT,
+  userId: TEXT,
+  anonymousId: TEXT,
+  url: TEXT,
+  path: TEXT,
+  referrer: TEXT,
+  referrerHost: TEXT,
+  title: TEXT,
+  locale: TEXT,
+  userAgent: TEXT,
+  browser: TEXT,
+  os: TEXT,
+  device: TEXT,
+  ip: new Uint8Array(16).fill(1),
+  schemaVersion: TEXT,
+  properties: { text: TEXT, number: 1, nested: { list: [1] } },
+  context: { text: TEXT },
+}
+
+/** Of a control body that has to be large. */
+const BLOCK_ROWS = 1024
+
+/** Blocks of events with a value in every column, so many bytes at least: what can be read whenever the table is as it should be. */
+export function controlBody(bytesMin: number): DryRunBody {
   const block = new EventBlock()
-  const text = 'control'
-  const ip = new Uint8Array(16).fill(1)
-  block.append({
-    tenantId: text,
-    workspaceId: text,
-    eventId: '01890a5d-ac96-774b-bcce-b302099a8057',
-    messageId: text,
-    type: text,
-    protocol: text,
-    occurredAt: 1,
-    receivedAt: 1,
-    sessionId: text,
-    userId: text,
-    anonymousId: text,
-    url: text,
-    path: text,
-    referrer: text,
-    referrerHost: text,
-    title: text,
-    locale: text,
-    userAgent: text,
-    browser: text,
-    os: text,
-    device: text,
-    ip,
-    schemaVersion: text,
-    properties: { text, number: 1, nested: { list: [1] } },
-    context: { text },
-  })
+  for (let rows = bytesMin === 0 ? 1 : BLOCK_ROWS; rows > 0; rows--) block.append(CONTROL_EVENT)
   const bytes = new Uint8Array(block.byteLength)
   block.writeTo(bytes, 0)
-  return { body: [bytes], bodyBytes: bytes.byteLength }
+  const blocks = Math.max(1, Math.ceil(bytesMin / bytes.byteLength))
+  return { body: new Array(blocks).fill(bytes), bodyBytes: blocks * bytes.byteLength }
 }

@@ -16,6 +16,7 @@ import type { EventLog, SealedSegment } from '../log/event-log.ts'
 import type { IsWanted } from '../log/sealed-queue.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { type FlushTelemetry, NOOP_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
+import type { FlushError, FlusherStats } from './flusher-stats.ts'
 import { type InsertTarget, insertNative, type StatementFailure } from './insert.ts'
 import { insertBody } from './insert-body.ts'
 import { type Part, Refusals, type Sending } from './refusals.ts'
@@ -37,40 +38,6 @@ export interface FlusherOptions {
   /** Longest wait after a first failure, and after many. Default 100 and 10,000. */
   readonly retryMinMs?: number
   readonly retryMaxMs?: number
-}
-
-/** The last failure; it stays after things are well again. */
-export interface FlushError {
-  /** See StatementFailure. */
-  readonly code: string
-  readonly message: string
-  /** ms since 1970. */
-  readonly at: number
-}
-
-/** State of the flusher for health and metrics. */
-export interface FlusherStats {
-  /** Requests on their way to ClickHouse. */
-  readonly inFlight: number
-  /** Segments that are taken from the log and not yet stored. */
-  readonly segmentsHeld: number
-  /** Of these, the ones that failed again and again, or hold what ClickHouse cannot read. */
-  readonly segmentsStuck: number
-  /** Since start; these only grow. */
-  readonly insertedSegments: number
-  readonly insertedRows: number
-  readonly insertedBytes: number
-  readonly retries: number
-  /** Failures in a row of ClickHouse as a whole; 0 = it works. */
-  readonly failuresInRow: number
-  /** Files in the directory of dead letters now. */
-  readonly deadLetters: number
-  /** Records and rows that became dead letters since start. */
-  readonly refusedRecords: number
-  readonly refusedRows: number
-  readonly lastError: FlushError | undefined
-  /** ms since 1970. */
-  readonly lastSuccessAt: number | undefined
 }
 
 interface Held {
@@ -128,7 +95,9 @@ export class Flusher {
       retryMaxMs: this.#retryMaxMs,
     })
     const { log, target, logger, deadLettersDirectory: directory } = options
-    this.#refusals = new Refusals({ log, target, logger, directory, turns: this.#turns, signal: this.#stopping.signal })
+    const { signal } = this.#stopping
+    const pauseMs = this.#retryMaxMs
+    this.#refusals = new Refusals({ log, target, logger, directory, turns: this.#turns, pauseMs, signal })
   }
 
   /** Begins to take segments; returns at once. */
@@ -303,7 +272,8 @@ export class Flusher {
   #noteFailure(held: Held, failure: StatementFailure): void {
     held.failures += 1
     this.#lastError = { code: failure.code, message: failure.message, at: Date.now() }
-    if (held.failures >= STUCK_FAILURES && failure.exceptionCode !== undefined) this.#markStuck(held)
+    if (held.failures >= STUCK_FAILURES && (held.isOwnTrouble || failure.exceptionCode !== undefined))
+      this.#markStuck(held)
     // The first failures and then ever fewer of a long outage.
     if (!Number.isInteger(Math.log2(held.failures))) return
     const { token, rows } = held.segment

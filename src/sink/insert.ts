@@ -18,6 +18,7 @@
  * Needs ClickHouse 26.2 (the migrations need 26.4): `deduplicate_insert` is named because a user's profile may have switched it off; before 26.1 servers
  * refuse `async_insert` with deduplication in views.
  */
+import { INSTANCE_MACRO } from './engine-setup.ts'
 import type { HttpAnswer } from './http-answer.ts'
 import { type ExchangeProblem, exchange } from './http-exchange.ts'
 
@@ -30,6 +31,8 @@ export interface InsertTarget {
   readonly database: string
   /** `database` is that of a cluster, and inserts are for this shard of it; from 1. */
   readonly shard?: number
+  /** The name of the engine that it has to be (`INSTANCE_MACRO`): while ours is away, another Penstock's may have the port. Undefined: whoever is there. */
+  readonly instance?: string
   /** Longest wait for the connection, or for some progress of the body. Default 30,000. */
   readonly sendTimeoutMs?: number
   /** Longest wait for the answer after the body. Default 150,000, more than `wait_for_async_insert_timeout`. */
@@ -64,6 +67,9 @@ export type InsertOutcome =
   | { readonly outcome: 'inserted' }
   | { readonly outcome: 'failed'; readonly failure: StatementFailure }
 
+/** `code` of a failure: another engine than `instance` is there. */
+export const ANOTHER_SERVER = 'another_server'
+
 /** `code` of a failure: the server that was asked does not reach the shard, which is as good as no answer at all. */
 export const SHARD_AWAY = 'shard_away'
 
@@ -81,6 +87,7 @@ const SEND_TIMEOUT_MS = 30_000
 const ANSWER_TIMEOUT_MS = 150_000
 const MESSAGE_LENGTH_MAX = 2_000
 
+const ACCESS_DENIED = 497
 const EXCEPTION_CODE = 'x-clickhouse-exception-code'
 
 /** What decides how a body is read and cut into blocks. */
@@ -119,6 +126,8 @@ function settingsFor(shard: number): Record<string, string> {
 
 /** Inserts the body into `events`; never rejects. */
 export async function insertNative(target: InsertTarget, request: InsertRequest): Promise<InsertOutcome> {
+  const notThere = await missesInstance(target, request.signal)
+  if (notThere !== undefined) return { outcome: 'failed', failure: notThere }
   const failure = await sendStatement(target, {
     ...request,
     query: `INSERT INTO ${EVENTS_TABLE} FORMAT Native`,
@@ -132,6 +141,26 @@ export async function insertNative(target: InsertTarget, request: InsertRequest)
   if (failure === undefined) return { outcome: 'inserted' }
   const isAway = target.shard !== undefined && AWAY_CODES.has(failure.exceptionCode ?? 0)
   return { outcome: 'failed', failure: isAway ? { ...failure, exceptionCode: undefined, code: SHARD_AWAY } : failure }
+}
+
+/** The name of the embedded engine that answers there; undefined when it is another server, or may not be asked. */
+export async function readInstance(
+  target: InsertTarget,
+  signal?: AbortSignal,
+): Promise<{ readonly instance: string | undefined } | { readonly failure: StatementFailure }> {
+  const query = `SELECT substitution FROM system.macros WHERE macro = '${INSTANCE_MACRO}' FORMAT TSVRaw`
+  const answer = await askText(target, query, signal)
+  if ('text' in answer) return { instance: answer.text.trim() || undefined }
+  return answer.failure.exceptionCode === ACCESS_DENIED ? { instance: undefined } : answer
+}
+
+async function missesInstance(target: InsertTarget, signal?: AbortSignal): Promise<StatementFailure | undefined> {
+  if (target.instance === undefined) return undefined
+  const found = await readInstance(target, signal)
+  if ('failure' in found) return found.failure
+  if (found.instance === target.instance) return undefined
+  const message = `at ${target.url} is another ClickHouse, ours is away`
+  return { exceptionCode: undefined, code: ANOTHER_SERVER, message }
 }
 
 /** A statement with a body. */

@@ -3,12 +3,14 @@
  *
  * The rule. Nothing is refused for the error of an insert: the error may have come after rows were written, and rows sent again
  * under another token would be doubled. A record is refused when ClickHouse cannot read it alone, in a dry run, while it
- * reads a good block before and after (`controlBody`); once, when the code says that it cannot be read, and
- * CONFIRMATIONS times when the reason is another one, such as a memory limit, a crash or no answer, which may pass.
- * When the good block cannot be read either, the table or the server is at fault and nothing is refused.
+ * reads a good block (`controlBody`). When that cannot be read either, the table or the server is at fault and nothing is refused.
  *
- * A segment of which something is refused was never written, not even in part: an insert is read as a whole before anything of it is
- * written (see `insert.ts`). So the others can go under tokens of their own. When all records can be read one by one, but not the
+ * A code that says that it cannot be read is enough, once. Any other reason, such as a memory limit, a crash or no answer, may pass, and
+ * the segment may have been stored before it came. So the record has to fail CONFIRMATIONS times, a while apart, and between any
+ * two of them ClickHouse has to read a good body of twice its size: what fails then asks for more than any honest record.
+ *
+ * A segment of which something is refused was therefore never written, not even in part: an insert is read as a whole before anything of
+ * it is written (see `insert.ts`). So the others can go under tokens of their own. When all records can be read one by one, but not the
  * whole, it is cut into parts only if the code says that it cannot be read; else the whole is tried again.
  */
 import type { RecordPosition } from '../log/event-log.ts'
@@ -32,8 +34,10 @@ export interface Narrowed {
 export interface Reader {
   /** Undefined: these records, one after the other, can be read. */
   read(records: readonly RecordPosition[]): Promise<StatementFailure | undefined>
-  /** `good`: ClickHouse reads a good block; waits while it is away. `bad`: it does not. `gone`: nothing is asked any more. */
-  control(): Promise<'good' | 'bad' | 'gone'>
+  /** `good`: ClickHouse reads good blocks of at least so many bytes; waits while it is away. `bad`: it does not. `gone`: nothing is asked any more. */
+  control(bytesMin: number): Promise<'good' | 'bad' | 'gone'>
+  /** Lets so much time go by that a passing reason may have passed. */
+  pause(): Promise<void>
 }
 
 /**
@@ -70,7 +74,7 @@ export async function narrow(records: readonly RecordPosition[], reader: Reader)
       else refused.push({ record, code: verdict.code, message: verdict.message })
       continue
     }
-    if (errorClass(failure.exceptionCode) === 'retry' && (await reader.control()) !== 'good') return 'unclear'
+    if (errorClass(failure.exceptionCode) === 'retry' && (await reader.control(0)) !== 'good') return 'unclear'
     const middle = range.length >>> 1
     waiting.push({ range: range.slice(middle) }, { range: range.slice(0, middle) })
   }
@@ -98,8 +102,11 @@ async function confirm(
 ): Promise<StatementFailure | 'readable' | 'unclear'> {
   let failure = first
   for (let count = 1; ; count++) {
-    if (NOT_SENT.has(failure.code) || (await reader.control()) !== 'good') return 'unclear'
-    if (errorClass(failure.exceptionCode) === 'unreadable' || count === CONFIRMATIONS) return failure
+    const isUnreadable = errorClass(failure.exceptionCode) === 'unreadable'
+    const controlBytes = isUnreadable ? 0 : 2 * record.byteLength
+    if (NOT_SENT.has(failure.code) || (await reader.control(controlBytes)) !== 'good') return 'unclear'
+    if (isUnreadable || count === CONFIRMATIONS) return failure
+    await reader.pause()
     const again = await reader.read([record])
     if (again === undefined) return 'readable'
     failure = again

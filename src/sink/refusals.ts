@@ -3,6 +3,7 @@
  * this order, each step on disk before the next: the plan of what is sent, the refused records as dead letters. The parts are
  * sent after that. A crash anywhere in between goes on from the plan.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventLog, RecordPosition, SealedSegment } from '../log/event-log.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { DeadLetters } from './dead-letters.ts'
@@ -34,6 +35,8 @@ export interface RefusalsOptions {
   readonly logger: Logger
   readonly directory: string
   readonly turns: Turns
+  /** Between two looks at what may pass, in milliseconds. */
+  readonly pauseMs: number
   readonly signal: AbortSignal
 }
 
@@ -110,13 +113,13 @@ export class Refusals {
 
   #reader(segment: SealedSegment, dryRun: DryRun): Reader {
     const { log, signal, logger } = this.#options
-    const control = controlBody()
     return {
       read: (records) => {
         const bodyBytes = records.reduce((sum, record) => sum + record.byteLength, 0)
         return this.#run(dryRun, { body: log.read(segment, records), bodyBytes })
       },
-      control: async () => {
+      control: async (bytesMin) => {
+        const control = controlBody(bytesMin)
         while (!signal.aborted) {
           const failure = await this.#run(dryRun, control)
           if (failure === undefined) return 'good'
@@ -126,6 +129,7 @@ export class Refusals {
         }
         return 'gone'
       },
+      pause: () => sleep(this.#options.pauseMs, undefined, { signal }).catch(() => undefined),
     }
   }
 

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import { errorCode } from '../log/file-system.ts'
 import { reasonOf } from '../problem.ts'
 import { errorClass } from './error-class.ts'
-import { SHARD_AWAY, type StatementFailure } from './insert.ts'
+import { ANOTHER_SERVER, SHARD_AWAY, type StatementFailure } from './insert.ts'
 
 /** No answer at all may mean that the body brings ClickHouse down; but far more often that it is away. */
 const SILENT_FAILURES = 4
 /** Nobody took the body, so it cannot be the reason. */
-const NOBODY_THERE = new Set(['ECONNREFUSED', SHARD_AWAY])
+const NOBODY_THERE = new Set(['ECONNREFUSED', SHARD_AWAY, ANOTHER_SERVER])
 /** Other answers often are over at the next try. */
 const ANSWERED_FAILURES = 2
 /** ClickHouse's code when an earlier try under the same token has not ended: see `query_id` in `insert.ts`. */
@@ -35,15 +35,14 @@ export function isWorthAsking(failures: number, failure: StatementFailure): bool
   return failures >= ANSWERED_FAILURES
 }
 
-/** Turns what the file system throws into a failure; everything else is a bug and goes on. */
+/** Turns what is thrown into a failure: by the file system, or by a bug (`internal`), which must not leave events behind either. */
 export async function asFailure(
   work: () => Promise<StatementFailure | undefined>,
 ): Promise<StatementFailure | undefined> {
   try {
     return await work()
   } catch (error) {
-    const code = errorCode(error)
-    if (code === 'UNKNOWN' || error instanceof assert.AssertionError) throw error
-    return { exceptionCode: undefined, code, message: reasonOf(error) }
+    const code = error instanceof assert.AssertionError ? 'UNKNOWN' : errorCode(error)
+    return { exceptionCode: undefined, code: code === 'UNKNOWN' ? 'internal' : code, message: reasonOf(error) }
   }
 }

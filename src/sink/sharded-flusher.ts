@@ -9,7 +9,8 @@ import type { ClickHouseClient } from '@clickhouse/client'
 import { isProblem, type Problem, problem, reasonOf } from '../problem.ts'
 import type { ClickHouse } from './clickhouse.ts'
 import type { Cluster } from './cluster-ddl.ts'
-import { Flusher, type FlusherOptions, type FlusherStats } from './flusher.ts'
+import { Flusher, type FlusherOptions } from './flusher.ts'
+import type { FlusherStats } from './flusher-stats.ts'
 import { openShardPins } from './shard-pins.ts'
 
 /** How one shard is doing. */

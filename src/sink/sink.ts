@@ -2,6 +2,7 @@
  * The way from the log into ClickHouse: the embedded server when there is no other, the migrations, then the flusher. It comes up by itself,
  * however long ClickHouse is away: until then the log takes the events.
  */
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.ts'
@@ -12,7 +13,9 @@ import type { Logger } from '../telemetry/logger.ts'
 import { NOOP_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
 import { type ClickHouse, type ClickHouseOptions, createClickHouse } from './clickhouse.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from './embedded-clickhouse.ts'
-import { Flusher, type FlusherStats } from './flusher.ts'
+import { Flusher } from './flusher.ts'
+import type { FlusherStats } from './flusher-stats.ts'
+import { type InsertTarget, readInstance } from './insert.ts'
 import { migrate } from './migrations.ts'
 import { ShardedFlusher, type ShardedStats } from './sharded-flusher.ts'
 
@@ -51,11 +54,12 @@ export function startSink(options: SinkOptions): Sink {
       : undefined
   const connection: ClickHouseOptions = { ...config.clickhouse, url: config.clickhouse.url ?? embedded?.url ?? '' }
   const clickhouse = createClickHouse(connection)
+  const target: InsertTarget & ClickHouseOptions & { instance?: string } = { ...connection }
   const flushing = {
     log,
     logger,
     telemetry,
-    target: connection,
+    target,
     deadLettersDirectory: join(config.dataDir, 'dead-letters'),
   }
   const { cluster } = config.clickhouse
@@ -67,10 +71,13 @@ export function startSink(options: SinkOptions): Sink {
   const failure = Promise.withResolvers<Error>()
   const started = Promise.withResolvers<void>()
 
-  const prepared = prepare(embedded, connection, flusher, logger, stopping.signal).then((result) => {
-    if (result === 'flowing') started.resolve()
-    else if (result !== 'stopped') failure.resolve(result)
-  })
+  const prepared = prepare(embedded, target, flusher, logger, stopping.signal).then(
+    (result) => {
+      if (result === 'flowing') started.resolve()
+      else if (result !== 'stopped') failure.resolve(result)
+    },
+    (error: unknown) => failure.resolve(error instanceof Error ? error : new Error(reasonOf(error))),
+  )
 
   return {
     url: connection.url,
@@ -91,20 +98,22 @@ export function startSink(options: SinkOptions): Sink {
 /** Waits for ClickHouse, brings its tables up to date and starts the flusher; gives the error that no waiting will mend. */
 async function prepare(
   embedded: EmbeddedClickHouse | undefined,
-  connection: ClickHouseOptions,
+  target: InsertTarget & ClickHouseOptions & { instance?: string },
   flusher: Flusher | ShardedFlusher,
   logger: Logger,
   signal: AbortSignal,
 ): Promise<Error | 'flowing' | 'stopped'> {
   try {
-    await embedded?.ready()
+    await Promise.race([embedded?.ready(), once(signal, 'abort')])
   } catch (error) {
     return signal.aborted ? 'stopped' : (error as Error)
   }
   for (let retryMs = RETRY_MIN_MS; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
-    const migrated = await migrate({ clickhouse: connection, logger, signal })
+    const migrated = await migrate({ clickhouse: target, logger, signal })
     if (!isProblem(migrated) && signal.aborted) break
-    const trouble = isProblem(migrated) ? migrated : await startFlusher(flusher)
+    const trouble = isProblem(migrated)
+      ? migrated
+      : ((await pinInstance(target, signal)) ?? (await startFlusher(flusher)))
     if (trouble === undefined) return 'flowing'
     if (!PASSING.has(trouble.problem)) return new Error(trouble.message)
     logger.warn(
@@ -114,6 +123,17 @@ async function prepare(
     await sleep(retryMs, undefined, { signal }).catch(() => undefined)
   }
   return 'stopped'
+}
+
+/** From here on nothing is sent to another ClickHouse that has the port, while ours is away. One that is not embedded has no such name. */
+async function pinInstance(
+  target: InsertTarget & { instance?: string },
+  signal: AbortSignal,
+): Promise<Problem | undefined> {
+  const found = await readInstance(target, signal)
+  if ('failure' in found) return problem('clickhouse_unavailable', found.failure.message)
+  if (found.instance !== undefined) target.instance = found.instance
+  return undefined
 }
 
 async function startFlusher(flusher: Flusher | ShardedFlusher): Promise<Problem | undefined> {

@@ -150,7 +150,7 @@ describe('the accounts of a server', () => {
       const target = { url: server.url, ...penstock, database: 'penstock' }
       const dryRun = await prepareDryRun(target)
       if (typeof dryRun !== 'function') throw new Error(dryRun.failure.message)
-      expect(await dryRun(controlBody())).toBeUndefined()
+      expect(await dryRun(controlBody(0))).toBeUndefined()
       const journey = await fetch(`${collector.url}/users/nobody/journey`, { headers: { 'api-key': collector.key } })
       expect(journey.status).toBe(200)
     })

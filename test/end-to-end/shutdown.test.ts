@@ -178,3 +178,19 @@ test('a migration that hangs does not hold up the stop beyond its deadline', asy
   await startAgain(home)
   expect(await collector.query('SELECT count() FROM events')).toBe('1\n')
 })
+
+test('SIGTERM also ends a collector whose ClickHouse has never answered', async () => {
+  collector = await startCollector({
+    untilFlowing: false,
+    onSpawn: async (pid) => {
+      const engines = () =>
+        Bun.spawnSync(['pgrep', '-P', String(pid)])
+          .stdout.toString()
+          .trim()
+      await waitUntil('there is an engine', () => engines() !== '', 10_000)
+      process.kill(Number(engines().split('\n')[0]), 'SIGSTOP')
+    },
+  })
+  expect(await collector.stop('SIGTERM')).toBe(0)
+  expect(collector.clickhousePid).toBeUndefined()
+})

@@ -112,7 +112,7 @@ test('a code that nobody knows, and a failure without a code, are tried again', 
 })
 
 test('what the encoder writes can be read in a dry run, which stores nothing', async () => {
-  expect(await dryRun(controlBody())).toBeUndefined()
+  expect(await dryRun(controlBody(0))).toBeUndefined()
   expect(await dryRun({ body: [GOOD], bodyBytes: GOOD.byteLength })).toBeUndefined()
   expect((await server.query('SELECT count() FROM events', { database: target.database })).trim()).toBe('0')
 })

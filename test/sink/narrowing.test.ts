@@ -30,6 +30,7 @@ function reader(
       return code === 'good' ? undefined : failure(code)
     },
     control: async () => control,
+    pause: async () => undefined,
   }
 }
 
@@ -99,6 +100,19 @@ test('a record that brings ClickHouse down, or asks for absurd memory, alone and
   }
 })
 
+test('a record is not refused while good blocks of its size cannot be read either', async () => {
+  const sizes: number[] = []
+  const asked: Reader = {
+    ...reader((ordinals) => (ordinals.includes(2) ? MEMORY_LIMIT : 'good')),
+    control: async (bytesMin) => {
+      sizes.push(bytesMin)
+      return bytesMin < 2 ? 'good' : 'bad'
+    },
+  }
+  expect(await outcome(4, asked)).toBe('unclear')
+  expect(sizes.at(-1)).toBe(2)
+})
+
 test('a whole that is too large for the memory is not cut: it may have been stored by a try before', async () => {
   expect(
     await outcome(
@@ -123,6 +137,7 @@ test('a body that could not be sent says nothing', async () => {
   const asked: Reader = {
     read: async () => ({ exceptionCode: undefined, code: 'body_failed', message: 'disk' }),
     control: async () => 'good',
+    pause: async () => undefined,
   }
   expect(await outcome(4, asked)).toBe('unclear')
 })
