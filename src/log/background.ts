@@ -62,14 +62,12 @@ export class Background {
     this.#wake.abort()
   }
 
-  /** Tries each job that is left once more, then ends the loop. What still fails is left to the next start. */
+  /** Tries each job that is left once more, also those added meanwhile, then ends the loop. What still fails is left to the next start. */
   async stop(): Promise<void> {
     this.#isStopping = true
     this.wake()
     await this.#running
-    const left = this.#jobs
-    this.#jobs = []
-    for (const job of left) await this.#try(job)
+    for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) await this.#try(job)
     this.#running = undefined
     this.#isStopping = false
   }

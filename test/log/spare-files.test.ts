@@ -1,5 +1,6 @@
 /** Files of released segments become those of new ones. */
 import { expect, test } from 'bun:test'
+import type { FileSystem } from '../../src/log/file-system.ts'
 import { END_MARK_BYTES, encodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../../src/log/segment.ts'
 import type { SpareOptions } from '../../src/log/spare-files.ts'
 import { WriteAheadLog } from '../../src/log/write-ahead-log.ts'
@@ -8,9 +9,13 @@ import { blockOf, logOptions, readBlocks, takeOne } from './support.ts'
 
 const DIRECTORY = '/log'
 
-function openLog(disk: FaultyDisk, spares: SpareOptions = { bytesMin: 1, keptMs: 60_000 }): Promise<WriteAheadLog> {
+function openLog(
+  disk: FaultyDisk,
+  spares: SpareOptions = { bytesMin: 1, keptMs: 60_000 },
+  fileSystem = disk.mount().fileSystem,
+): Promise<WriteAheadLog> {
   const lock = () => ({ release: () => undefined })
-  return WriteAheadLog.open(logOptions(DIRECTORY, { fileSystem: disk.mount().fileSystem, lock, ringBytes: 0, spares }))
+  return WriteAheadLog.open(logOptions(DIRECTORY, { fileSystem, lock, ringBytes: 0, spares }))
 }
 
 /** A segment on its whole way. */
@@ -71,6 +76,35 @@ test('one that nobody wants is deleted after a while', async () => {
   expect(namesOf(disk)).toHaveLength(1)
   while (namesOf(disk).length > 0) await Bun.sleep(5)
   await storeOne(log, 'new')
+  await log.dispose()
+})
+
+test('a release while the end deletes them is carried out', async () => {
+  const disk = new FaultyDisk()
+  const { fileSystem } = disk.mount()
+  const [removing, removed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const slow: FileSystem = {
+    ...fileSystem,
+    async remove(path) {
+      removing.resolve()
+      await removed.promise
+      await fileSystem.remove(path)
+    },
+  }
+  const log = await openLog(disk, { bytesMin: 1, keptMs: 60_000 }, slow)
+  for (const content of ['spare', 'last']) {
+    await log.commit([blockOf(content)])
+    await log.seal()
+  }
+  await log.release(await takeOne(log))
+  const last = await takeOne(log)
+  const closed = log.close()
+  await removing.promise
+  const released = log.release(last)
+  removed.resolve()
+  await Promise.all([released, closed])
+  expect(namesOf(disk)).toEqual([])
+  expect(log.stats()).toMatchObject({ logBytes: 0, retrying: 0 })
   await log.dispose()
 })
 
