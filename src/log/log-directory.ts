@@ -164,16 +164,24 @@ export class LogDirectory {
     if (this.#next >= this.#reservedEnd) {
       const end = this.#next + RESERVED_NUMBERS
       const marker = `${padNumber(end)}.next`
-      if (this.#marker !== marker) {
-        await this.#fileSystem.rename(`${this.path}/${this.#marker}`, `${this.path}/${marker}`)
-        this.#marker = marker
-      }
+      if (this.#marker !== marker) await this.#moveMarker(marker)
       await this.#fileSystem.syncDirectory(this.path)
       this.#reservedEnd = end
     }
     const number = this.#next
     this.#next += 1
     return number
+  }
+
+  async #moveMarker(marker: string): Promise<void> {
+    const path = `${this.path}/${marker}`
+    try {
+      await this.#fileSystem.rename(`${this.path}/${this.#marker}`, path)
+    } catch (error) {
+      // It can fail after it happened; then the next attempt does not find the old name.
+      if (errorCode(error) !== 'ENOENT' || !(await this.exists(path))) throw error
+    }
+    this.#marker = marker
   }
 
   /** True when a file has this name. */

@@ -103,6 +103,21 @@ describe('a failing disk', () => {
     expect(await drainBlocks(await openLog(disk))).toEqual(['first', 'second'])
   })
 
+  test('that fails at the reservation of numbers, before or after it happened, refuses until it works', async () => {
+    for (const isLate of [false, true]) {
+      const disk = new FaultyDisk()
+      const log = await openLog(disk)
+      failNext(disk, 'rename', { code: 'EIO', isLate })
+      expect(await log.commit([blockOf('refused')])).toBe('io_error')
+      expect(await log.commit([blockOf('first')])).toBe('durable')
+      expect(disk.names(DIRECTORY).filter((name) => name.endsWith('.next'))).toEqual(['00000000000000065536.next'])
+      disk.cutPower()
+      const next = await openLog(disk)
+      expect(next.nextNumber).toBe(65536)
+      expect(await drainBlocks(next)).toEqual(['first'])
+    }
+  })
+
   for (const operation of ['truncate', 'rename', 'syncDirectory'] as const) {
     test(`that fails at ${operation} delays the hand-out until it works`, async () => {
       const disk = new FaultyDisk()
