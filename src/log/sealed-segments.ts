@@ -134,7 +134,10 @@ export class SealedSegments {
   }
 
   async #tryReading(segment: Segment): Promise<void> {
-    const file = await this.#fileSystem.open(this.#directory.segmentPath(segment.number, 'sealed'), 'read')
+    const path = this.#directory.segmentPath(segment.number, 'sealed')
+    // Setting it aside can fail after it happened; who takes it next is told that it is gone.
+    if (!(await this.#directory.exists(path))) return
+    const file = await this.#fileSystem.open(path, 'read')
     try {
       await scanSegment(file, segment.number, this.#directory.logId)
     } finally {

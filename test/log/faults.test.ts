@@ -161,6 +161,29 @@ describe('a failing disk', () => {
     expect(await readBlocks(log, await takeOne(log))).toEqual(['one'])
   })
 
+  for (const directory of [`${DIRECTORY}/damaged`, DIRECTORY]) {
+    test(`that fails at ${directory} when a segment was set aside leaves nothing of it in the log`, async () => {
+      const disk = new FaultyDisk()
+      const log = await openLog(disk, { ringBytes: 0 })
+      for (const block of ['damaged', 'behind']) {
+        await log.commit([blockOf(block)])
+        await log.seal()
+      }
+      const [damaged] = disk.names(DIRECTORY).filter((name) => name.endsWith('.sealed'))
+      disk.flipBit(`${DIRECTORY}/${damaged}`, 70)
+      let left = 1
+      disk.onOperation = (operation, path) =>
+        operation === 'syncDirectory' && path === directory && left-- > 0 ? { code: 'EIO' } : undefined
+      const behind = await takeOne(log)
+      expect(await readBlocks(log, behind)).toEqual(['behind'])
+      await log.release(behind)
+      await log.close()
+      expect(await log.takeSealed()).toBeUndefined()
+      expect(disk.names(`${DIRECTORY}/damaged`)).toHaveLength(1)
+      expect(log.stats()).toMatchObject({ logBytes: 0, oldestUnflushedAt: undefined, damagedRecords: 1, retrying: 0 })
+    })
+  }
+
   test('an unacknowledged block that was handed out after a crash is there after the next one too', async () => {
     for (let seed = 1; seed <= 20; seed += 1) {
       const disk = new FaultyDisk(seed)
