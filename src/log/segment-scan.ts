@@ -6,6 +6,7 @@ import {
   decodeSegmentHeader,
   RECORD_HEADER_BYTES,
   RECORD_MAGIC,
+  RECORD_OFFSET_AT,
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
   segmentSeed,
@@ -82,16 +83,25 @@ async function findRecord(window: FileWindow, from: number, seed: number): Promi
   let position = from
   while (position + RECORD_HEADER_BYTES <= window.fileBytes) {
     const bytes = await window.rest(position, RECORD_HEADER_BYTES)
-    const found = bytes.indexOf(RECORD_MAGIC)
-    if (found < 0) {
-      position += bytes.byteLength - RECORD_MAGIC.byteLength + 1
-      continue
-    }
-    position += found
-    if (decodeRecordHeader(await window.bytes(position, RECORD_HEADER_BYTES), position, seed)) return position
-    position += 1
+    if (bytes.byteLength < RECORD_HEADER_BYTES) break
+    const found = indexOfRecord(bytes, position, seed)
+    if (found >= 0) return position + found
+    position += bytes.byteLength - RECORD_HEADER_BYTES + 1
   }
   return window.fileBytes
+}
+
+/**
+ * Where the first good record header is among bytes that stand at `position`; -1 when none is wholly in them. Clients can store what looks
+ * like the magic, in every few bytes of a file: so nothing is awaited for one, and little is done.
+ */
+function indexOfRecord(bytes: Buffer, position: number, seed: number): number {
+  const last = bytes.byteLength - RECORD_HEADER_BYTES
+  for (let at = bytes.indexOf(RECORD_MAGIC); at >= 0 && at <= last; at = bytes.indexOf(RECORD_MAGIC, at + 1)) {
+    if (bytes.readUInt32LE(at + RECORD_OFFSET_AT) !== position + at) continue
+    if (decodeRecordHeader(bytes.subarray(at), position + at, seed)) return at
+  }
+  return -1
 }
 
 /** Reads a file forwards through one buffer. What it returns is valid until the next call. */

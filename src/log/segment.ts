@@ -39,6 +39,8 @@ export const RECORD_HEADER_BYTES = 32
 export const END_MARK_BYTES = RECORD_HEADER_BYTES
 /** The first bytes of each record header. */
 export const RECORD_MAGIC = Uint8Array.of(0xf5, 0x50, 0x52, 0xff)
+/** Where a record header has its own offset in the file. */
+export const RECORD_OFFSET_AT = 8
 
 const FORMAT_VERSION = 2
 /** By their number in the file header. */
@@ -148,7 +150,7 @@ export function encodeRecordHeader(
   const view = new DataView(target.buffer, target.byteOffset + start, RECORD_HEADER_BYTES)
   view.setUint32(0, RECORD_MAGIC_NUMBER, true)
   view.setUint32(4, KIND_NATIVE_BLOCK, true)
-  view.setUint32(8, fileOffset, true)
+  view.setUint32(RECORD_OFFSET_AT, fileOffset, true)
   view.setUint32(12, record.ordinal, true)
   view.setUint32(16, record.rows, true)
   view.setUint32(20, record.byteLength, true)
@@ -160,7 +162,8 @@ export function encodeRecordHeader(
 export function decodeRecordHeader(source: Uint8Array, fileOffset: number, seed: number): RecordHeader | undefined {
   if (source.byteLength < RECORD_HEADER_BYTES) return undefined
   const view = new DataView(source.buffer, source.byteOffset, RECORD_HEADER_BYTES)
-  if (view.getUint32(0, true) !== RECORD_MAGIC_NUMBER || view.getUint32(8, true) !== fileOffset) return undefined
+  if (view.getUint32(0, true) !== RECORD_MAGIC_NUMBER || view.getUint32(RECORD_OFFSET_AT, true) !== fileOffset)
+    return undefined
   if (crc32(source.subarray(0, 28), seed) !== view.getUint32(28, true)) return undefined
   if (view.getUint32(4, true) !== KIND_NATIVE_BLOCK) return undefined
   return {
