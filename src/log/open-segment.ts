@@ -60,7 +60,6 @@ export class OpenSegment {
   /** Bytes of the file that are on disk. */
   end = SEGMENT_HEADER_BYTES
   rows = 0
-  blockBytes = 0
   recordCount = 0
   /** Keys of the event ids in its blocks. */
   readonly ids = new IdBuffer()
@@ -121,7 +120,6 @@ export class OpenSegment {
     if (pending.region !== undefined) this.ring?.regions.push(pending.region)
     for (const block of pending.blocks) {
       this.rows += block.rows
-      this.blockBytes += block.byteLength
       if (block.ids !== undefined) this.ids.append(block.ids)
       if (block.trace !== undefined && this.traces.length < LINKS_MAX) this.traces.push(block.trace)
     }
