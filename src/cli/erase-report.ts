@@ -100,6 +100,7 @@ function stayLines({ outcome, stays }: EraseReport): string[] {
         ]),
     ...(detachedParts === 0 ? [] : [`  ${detachedParts} detached parts, which cannot be searched`]),
     ...(damagedFiles === 0 ? [] : [`  ${damagedFiles} files in log/damaged, which cannot be searched`]),
+    '  for a minute: files of the log that wait to be written over (.spare)',
     '  counts per minute, hour, day, page and referrer',
     '  backups, exports and access logs: none of them is reached from here',
     '  for DEDUPE_WINDOW_MS: hashes of event ids, in Redis and in .ids files',

@@ -1,10 +1,10 @@
 /**
  * Events that were accepted and are not in ClickHouse yet: an erasure waits for them.
  *
- * - In the logs below DATA_DIR, of all workers: segments that are there now are waited for until their files are gone. A file goes when
- *   its segment is stored, and with it the only thing that could send it again. The directory is synced then, so that no power
- *   cut brings the file back: a part that a mutation has emptied is dropped by ClickHouse half a minute later, and its deduplication
- *   record with it. A segment that is sent again after that is stored again.
+ * - In the logs below DATA_DIR, of all workers: segments that are there now are waited for until their files are gone, or wait to be written
+ *   over (`.spare`). That is when a segment is stored, and nothing can send it again. The directory is synced then, so that no power
+ *   cut brings the file back under its old name: a part that a mutation has emptied is dropped by ClickHouse half a minute later, and its
+ *   deduplication record with it. A segment that is sent again after that is stored again.
  * - With DURABILITY=memory, and in collectors elsewhere: `/stats` tells how old the oldest event is that is not stored.
  *
  * Requests that are being received and not answered yet are not waited for: their events are newer than the erasure.
@@ -85,8 +85,10 @@ async function untilLogFlushed(directory: string, deadline: number): Promise<Unf
   return undefined
 }
 
+/** Numbers of the segments that are not stored. */
 async function segmentsIn(directory: string): Promise<number[]> {
-  return (await namesIn(directory)).flatMap((name) => parseSegmentFileName(name)?.number ?? [])
+  const segments = (await namesIn(directory)).flatMap((name) => parseSegmentFileName(name) ?? [])
+  return segments.filter(({ state }) => state !== 'spare').map(({ number }) => number)
 }
 
 /** Every worker on the port has to say so; the kernel decides which one answers. */

@@ -92,6 +92,15 @@ test('events that cannot reach ClickHouse keep it from saying that it is done', 
   expect(await eraseJson('--user', 'late', '--yes')).toMatchObject({ verified: true, removed: { events: 1 } })
 })
 
+test('a stored segment whose file waits to be written over keeps nobody waiting', async () => {
+  const log = join(home.env.DATA_DIR ?? '', 'log')
+  const many = Array.from({ length: 100 }, () => makeDraft({ user_id: 'eve', properties: { text: 'x'.repeat(1_000) } }))
+  expect((await collector.postEvents(many)).status).toBe(201)
+  await waitUntil('the file is spare', () => readdirSync(log).some((name) => name.endsWith('.spare')))
+  const report = await eraseJson('--user', 'eve', '--yes', '--wait', '5s')
+  expect(report).toMatchObject({ verified: true, removed: { events: 100 } })
+})
+
 test('a collector elsewhere is waited for by its address, and one that does not answer is an error', async () => {
   await collector.postEvents([makeDraft({ user_id: 'elsewhere' })])
   const elsewhere = { ...home.env, DATA_DIR: join(home.directory, 'elsewhere') }
