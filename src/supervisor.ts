@@ -7,7 +7,7 @@
  * worker hears on its IPC channel when this process is gone, however it went, and shuts down then; so none is left behind.
  *
  * A log that is left of an earlier start with more workers is emptied by a worker that only drains: it takes no events and ends when all
- * of its log is in ClickHouse.
+ * of its log is in ClickHouse. It also deletes files that waited there to be written over.
  */
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -37,7 +37,7 @@ export function logDirectory(dataDir: string, worker: number): string {
   return join(dataDir, worker === 0 ? 'log' : `log-${worker}`)
 }
 
-/** Numbers of logs with events in them that no worker of this start will open. */
+/** Numbers of logs that no worker of this start will open, with events in them, also with such as are stored. */
 export function leftoverLogs({ dataDir, workers, durability }: Config): number[] {
   const opened = durability === 'memory' ? 0 : workers
   return logNumbers(dataDir).filter((number) => number >= opened && holdsEvents(logDirectory(dataDir, number)))
@@ -115,11 +115,11 @@ function logNumbers(dataDir: string): number[] {
   return numbers.filter((found) => found !== null).map(([, digits]) => Number(digits ?? 0))
 }
 
-/** Whether there are segments; also when that cannot be seen: then who opens it says what is wrong. */
+/** Whether there are segments, or files of stored ones, which who opens the log deletes; also when that cannot be seen: then who opens it says what is wrong. */
 function holdsEvents(directory: string): boolean {
   if (!isDirectory(directory)) return false
   try {
-    return readdirSync(directory).some((name) => /\.(open|sealed)$/.test(name))
+    return readdirSync(directory).some((name) => /\.(open|sealed|spare)$/.test(name))
   } catch {
     return true
   }

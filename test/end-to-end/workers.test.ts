@@ -1,6 +1,6 @@
 /** Several workers on one port (WORKERS): all take events, none that was acknowledged is lost or doubled, and they end together. */
 import { afterAll, afterEach, describe, expect, test } from 'bun:test'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { EmbeddedClickHouse } from '../../src/sink/embedded-clickhouse.ts'
 import { freePort } from '../../src/sink/engine-setup.ts'
@@ -402,6 +402,17 @@ describe('fewer workers at the next start', () => {
     expect(new Set(await send(claimed))).toEqual(new Set([201]))
     await waitUntil('every log is empty', () => segmentsOf(home).length === 0)
     expect(await next.query('SELECT count(), uniq(event_id) FROM events')).toBe('25\t25\n')
+  })
+
+  test('files of stored segments that a kill left in the logs of the others are deleted at once', async () => {
+    const { home } = newHomeWithoutEngine()
+    remember(home)
+    const log = join(home.env.DATA_DIR ?? '', 'log-1')
+    const spare = join(log, '00000000000000000003.spare')
+    mkdirSync(log, { recursive: true })
+    writeFileSync(spare, 'events of somebody')
+    await start(home, { untilFlowing: false })
+    await waitUntil('it is deleted', () => !existsSync(spare))
   })
 
   test('a log on disk is emptied, too, when the next start keeps events in memory only', async () => {
