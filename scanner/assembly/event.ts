@@ -7,7 +7,7 @@ import {
   appendRow,
   beginRow,
   isRepeated,
-  mayHaveMore,
+  mayHave,
   readObject,
   readRowValue,
   resetElementRoots,
@@ -225,7 +225,7 @@ function readContext(at: usize, rows: Rows): usize {
   else {
     do {
       const node = readKey(at, contextRoot, before)
-      if (node === null || isRepeated(node) || !mayHaveMore()) return 0
+      if (node === null || isRepeated(node) || !mayHave(node)) return 0
       before = node
       at = node.field === 0 ? readRowValue(valueAt, node, 1) : readContextField(valueAt, node.field, rows)
       if (at !== 0) at = behindValue(at)

@@ -24,6 +24,7 @@ import {
 /** As `JSON_LIMITS` in `src/native/json-shape.ts`: what is beyond is refused, or cut, there. */
 const DEPTH_MAX: u32 = 32
 const VALUES_MAX: u32 = 2000
+const PATH_BYTES_MAX: u32 = 256 * 1024
 const TEXT_BYTES_MAX: u32 = 10240
 
 /** Types in ClickHouse's binary encoding. */
@@ -55,6 +56,8 @@ let count: u32 = 0
 const array = new Bytes(4096)
 
 let valuesLeft: i32 = 0
+/** Of all keys of the row. */
+let pathBytes: u32 = 0
 /** Number of the object in which a key may come once, and the last number that was given. */
 let object: u32 = 0
 let objects: u32 = 0
@@ -73,6 +76,7 @@ export function beginRow(): void {
   values.length = 0
   count = 0
   valuesLeft = VALUES_MAX
+  pathBytes = 0
   object = ++objects
 }
 
@@ -83,9 +87,10 @@ export function isRepeated(node: Node): bool {
   return false
 }
 
-/** Counts a value of the row; false when there are too many. */
-export function mayHaveMore(): bool {
-  return --valuesLeft >= 0
+/** Counts a key of the row and the bytes of its path; false when there are too many. */
+export function mayHave(node: Node): bool {
+  pathBytes += node.textLength
+  return --valuesLeft >= 0 && pathBytes <= PATH_BYTES_MAX
 }
 
 /** Reads an object of the row from behind its brace. */
@@ -96,7 +101,7 @@ export function readObject(at: usize, parent: Node, depth: u32): usize {
   let before: Node | null = null
   do {
     const node = readKey(at, parent, before)
-    if (node === null || isRepeated(node) || !mayHaveMore()) return 0
+    if (node === null || isRepeated(node) || !mayHave(node)) return 0
     before = node
     at = readRowValue(valueAt, node, depth)
     if (at !== 0) at = behindValue(at)
@@ -300,7 +305,7 @@ function readElementKeys(at: usize, to: Bytes, parent: Node, depth: u32): usize 
   do {
     const node = readKey(at, parent, before)
     // JavaScript moves keys that are numbers to the front.
-    if (node === null || isRepeated(node) || !mayHaveMore() || <u32>load<u8>(node.key) - 0x30 < 10) return 0
+    if (node === null || isRepeated(node) || !mayHave(node) || <u32>load<u8>(node.key) - 0x30 < 10) return 0
     before = node
     at = readElementValue(valueAt, to, node, depth)
     if (at !== 0) at = behindValue(at)

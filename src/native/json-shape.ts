@@ -1,12 +1,19 @@
 /** Looks through a client's JSON object once, before anything is encoded: is it within the limits, and are its numbers what was sent? */
 
-/** Depth and count keep within what ClickHouse's parser and one block bear; 10 KB a string is the wire contract's. */
+import { escapeDots } from './path-trie.ts'
+
+/** Depth, count and paths keep within what ClickHouse's parser and one block bear; 10 KB a string is the wire contract's. */
 export const JSON_LIMITS = {
   /** Objects and arrays inside one another. */
   depthMax: 32,
   /** Keys and array elements in one object, all levels together. */
   valuesMax: 2000,
   keyCharsMax: 256,
+  /**
+   * UTF-8 bytes of the paths of all keys in one object: every value is stored with its whole path, so that without this limit a few deep
+   * keys of full length would make 16 MB of an event of 12 KB. 2,000 values have 131 bytes each.
+   */
+  pathBytesMax: 256 * 1024,
   /** UTF-8 bytes of one string value; a longer one is cut. */
   stringBytesMax: 10_240,
 } as const
@@ -27,6 +34,12 @@ export interface JsonShape {
 
 const shape: JsonShape = { imprecise: false, truncated: [], issue: undefined }
 let valuesLeft = 0
+/** Characters of the object's own path, and of those of all its keys; these are counted from the event on also in arrays. */
+let rootChars = 0
+let pathChars = 0
+
+/** Most bytes that a character of a key takes in a path, a dot (`%2E`) too. */
+const PATH_CHAR_BYTES_MAX = 3
 
 /**
  * @param object a JSON object as parsed; string values over the limit are cut in place
@@ -37,14 +50,20 @@ export function inspectJson(object: object, path: string): JsonShape {
   if (shape.truncated.length > 0) shape.truncated = []
   shape.issue = undefined
   valuesLeft = JSON_LIMITS.valuesMax
+  rootChars = path.length
+  pathChars = 0
   inspectObject(object as Record<string, unknown>, path, 1)
+  if (shape.issue === undefined && pathChars * PATH_CHAR_BYTES_MAX > JSON_LIMITS.pathBytesMax)
+    inspectPaths(object, path)
   return shape
 }
 
 function inspectObject(object: Record<string, unknown>, path: string, depth: number): void {
   if (depth > JSON_LIMITS.depthMax) return refuse(path, `nested more than ${JSON_LIMITS.depthMax} levels deep`)
+  const prefixChars = path.length - rootChars
   for (const key in object) {
     const value = object[key]
+    pathChars += prefixChars + key.length
     if (--valuesLeft < 0) return refuse(path, `more than ${JSON_LIMITS.valuesMax} values in one object`)
     if (key.length > JSON_LIMITS.keyCharsMax)
       return refuse(path, `a key of ${key.length} characters, at most ${JSON_LIMITS.keyCharsMax} are allowed`)
@@ -76,6 +95,27 @@ function inspectArray(array: unknown[], path: string, depth: number): void {
     }
     if (shape.issue !== undefined) return
   }
+}
+
+/** Looks closely at what may be too much. */
+function inspectPaths(object: object, path: string): void {
+  const bytes = pathBytesOf(object, 0)
+  const { pathBytesMax } = JSON_LIMITS
+  if (bytes > pathBytesMax)
+    refuse(path, `the paths of its keys take ${bytes} bytes, at most ${pathBytesMax} are allowed`)
+}
+
+/** Paths in an object that is in an array begin there. */
+function pathBytesOf(object: object, prefixBytes: number): number {
+  let bytes = 0
+  for (const [key, value] of Object.entries(object)) {
+    const ownBytes = Array.isArray(object) ? 0 : prefixBytes + Buffer.byteLength(escapeDots(key))
+    bytes += ownBytes
+    if (typeof value !== 'object' || value === null) continue
+    const isNested = !Array.isArray(object) && !Array.isArray(value)
+    bytes += pathBytesOf(value, isNested ? ownBytes + 1 : 0)
+  }
+  return bytes
 }
 
 function inspectNumber(value: number, path: string, key: string | number): void {
