@@ -52,6 +52,8 @@ export class Findings {
   readonly warnings: EventWarning[] = []
   /** An integer beyond 2^53 was met: the text must be parsed again with its digits kept. */
   imprecise = false
+  /** What the JSON objects of the events take in a block at most, in bytes. */
+  jsonBytesMax = 0
 
   /** Gives undefined, which is what a reader gives for an event that it refuses. */
   refuse(index: number, path: string, message: string, code: EventError['code'] = 'invalid_event'): undefined {
@@ -154,6 +156,7 @@ export function checkJson(object: object, path: string, index: number, findings:
     return false
   }
   if (shape.imprecise) findings.imprecise = true
+  findings.jsonBytesMax += shape.bytesMax
   for (const truncated of shape.truncated) {
     findings.warn(index, 'property_truncated', `${truncated} was cut to ${JSON_LIMITS.stringBytesMax} bytes`)
   }

@@ -6,8 +6,8 @@ import { enrich } from './enrich.ts'
 import type { Event } from './event.ts'
 import { type EventError, type EventWarning, Findings, type RequestFacts } from './event-reading.ts'
 import type { Limits, RateState } from './limits/limits.ts'
-import type { CommitOutcome } from './log/event-log.ts'
-import type { GroupCommit } from './log/group-commit.ts'
+import { type CommitOutcome, SEGMENT_ROWS_MAX } from './log/event-log.ts'
+import { BATCH_BYTES_MAX, type GroupCommit } from './log/group-commit.ts'
 import { isRejection, type Rejection, reject } from './rejection.ts'
 import type { ScannedRows } from './scan/scanned-rows.ts'
 import { EventCounts } from './telemetry/event-counts.ts'
@@ -70,7 +70,7 @@ export class Pipeline {
     if (isRejection(rate)) return this.counts.decided(facts, length, rate)
     const { events, findings } = read(facts, drafts)
     for (const event of events) enrich(event)
-    const refused = await this.store(facts, new EventBatch(events), rate)
+    const refused = await this.store(facts, new EventBatch(events, findings.jsonBytesMax), rate)
     if (refused !== undefined) return this.counts.decided(facts, length, refused)
     const { errors, warnings } = findings
     const receipt = { accepted: events.length, rejected: errors.length, errors, warnings, events, rate }
@@ -104,6 +104,8 @@ export class Pipeline {
 
   /** Makes every event durable that is not already; one that another request is committing is waited for. Gives why it cannot. */
   private async store(facts: RequestFacts, batch: Batch, rate: RateState | undefined): Promise<Rejection | undefined> {
+    if (batch.length > SEGMENT_ROWS_MAX || !batch.isWithin(BATCH_BYTES_MAX))
+      return reject('payload_too_large', TOO_LARGE, { rate })
     let waiting = batch
     while (waiting.length > 0) {
       const asked = waiting.hasIds ? this.dedupe.reserve(waiting) : unreserved(waiting)
@@ -134,6 +136,7 @@ export const OUTCOME_MESSAGES = {
   io_error: 'the disk failed',
   closed: 'the collector is shutting down',
 } as const
+const TOO_LARGE = `the events of one request may take ${BATCH_BYTES_MAX} bytes as they are stored, these take more`
 const UNDECIDED_MESSAGE = 'another collector has begun to store copies of these events and not finished'
 
 function orLimited(rate: RateState | undefined): RateState | undefined | Rejection {

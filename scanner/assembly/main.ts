@@ -65,6 +65,28 @@ export function newRows(): Rows {
   return new Rows()
 }
 
+/** Bytes of memory that rows hold. */
+export function memoryOf(rows: Rows): u32 {
+  return rows.memory()
+}
+
+/** Gives back their memory for good. */
+export function freeRows(rows: Rows): void {
+  rows.free()
+}
+
+/**
+ * Bytes of paths and values that a request may have: its paths can be many times what stands in the body. What has more is odd, since this
+ * memory never becomes smaller.
+ */
+const JSON_BYTES_MAX: u32 = 8 * 1024 * 1024
+
+/** Reads an event; gives the address behind it, 0 when it is odd, or one too many. */
+function readNext(at: usize, rows: Rows): usize {
+  at = readEvent(at, rows)
+  return rows.jsonBytes() > JSON_BYTES_MAX ? 0 : at
+}
+
 /** Reads `{"events": [event, …]}` out of the input; gives the number of events, 0 when it is odd. */
 export function readBody(rows: Rows): u32 {
   begin(rows)
@@ -154,7 +176,7 @@ function begin(rows: Rows): void {
 function readEvents(at: usize, rows: Rows): usize {
   if (load<u8>(at) !== OPEN_ARRAY) return 0
   do {
-    at = readEvent(skipSpace(at + 1), rows)
+    at = readNext(skipSpace(at + 1), rows)
     if (at === 0) return 0
     at = skipSpace(at)
   } while (load<u8>(at) === COMMA)
@@ -182,7 +204,7 @@ export function readLines(rows: Rows): u32 {
     store<u8>(lineEnd, 0) // a line ends in the middle of nothing
     // Only an empty line is none.
     if (line < lineEnd && (lineEnd > line + 1 || load<u8>(line) !== RETURN)) {
-      const at = readEvent(skipSpace(line), rows)
+      const at = readNext(skipSpace(line), rows)
       if (at === 0 || skipSpace(at) !== lineEnd) return 0
     }
     line = lineEnd + 1

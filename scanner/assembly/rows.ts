@@ -1,7 +1,10 @@
 /** The events of one request as columns, before it is decided which of them are stored. */
-import { Bytes } from './bytes'
+import { Bytes, SLACK } from './bytes'
 import { Entry } from './dictionary'
 import { COLUMNS, PROPERTIES } from './table'
+
+/** Runs of bytes in rows. */
+const RUNS: u32 = COLUMNS + 5
 
 /**
  * Of each column what its rows have, one behind the other: values of one size as they are, texts with their length in front, of
@@ -54,6 +57,31 @@ export class Rows {
     to.ensure(4)
     store<usize>(to.end, changetype<usize>(entry))
     to.length += 4
+  }
+
+  /** Bytes of paths and values. */
+  jsonBytes(): u32 {
+    return this.propertyPaths.length + this.propertyValues.length + this.contextPaths.length + this.contextValues.length
+  }
+
+  /** Bytes of memory that they hold. */
+  memory(): u32 {
+    let bytes = RUNS * (<u32>offsetof<Bytes>() + SLACK) + this.areIdsGiven.capacity
+    for (let column: u32 = 0; column < COLUMNS; column++) bytes += this.column(column).capacity
+    bytes += this.propertyPaths.capacity + this.propertyValues.capacity
+    return bytes + this.contextPaths.capacity + this.contextValues.capacity
+  }
+
+  /** Gives all memory back; they are not to be used any more. */
+  free(): void {
+    for (let column: u32 = 0; column < COLUMNS; column++) this.column(column).free()
+    heap.free(this.columns)
+    this.areIdsGiven.free()
+    this.propertyPaths.free()
+    this.propertyValues.free()
+    this.contextPaths.free()
+    this.contextValues.free()
+    heap.free(changetype<usize>(this))
   }
 
   clear(): void {

@@ -13,7 +13,13 @@ import { EventBlock } from '../native/event-block.ts'
 import { NO_SCANNED_BLOCK } from '../scan/scanned-block.ts'
 import type { Scanner } from '../scan/scanner.ts'
 import { LINKS_MAX, NOOP_TELEMETRY, type Telemetry, type Trace } from '../telemetry/telemetry.ts'
-import type { CommitOutcome, EncodedBlock, EventLog } from './event-log.ts'
+import {
+  type CommitOutcome,
+  type EncodedBlock,
+  type EventLog,
+  SEGMENT_BYTES_MAX,
+  SEGMENT_ROWS_MAX,
+} from './event-log.ts'
 import { IdBuffer } from './id-buffer.ts'
 
 /** From the beginning of one commit to the beginning of the next … */
@@ -21,8 +27,11 @@ const COMMIT_INTERVAL_MS = 2
 /** … unless so many rows wait: then a block is large enough. */
 const BLOCK_ROWS_ENOUGH = 512
 
-/** How often a block is measured while it grows, in rows. */
-const CHECK_ROWS = 32
+/** A commit goes into one segment whole: this is left of it for headers, of file, records, columns. */
+const COMMIT_BYTES_MAX = SEGMENT_BYTES_MAX - 1024 * 1024
+
+/** The largest batch that is to be appended: it finds room also beside what a usual block has gathered when it comes. */
+export const BATCH_BYTES_MAX = 192 * 1024 * 1024
 
 const NO_IDS: readonly number[] = []
 const CLOSED = Promise.resolve<CommitOutcome>('closed')
@@ -45,7 +54,9 @@ class Group {
   private readonly scanner: Scanner | undefined
   private readonly idKeys = new IdBuffer()
   /** Takes no further request. */
-  isFull = false
+  private isFull = false
+  /** What the blocks take at most: measured, and what was estimated since then. */
+  private bytesMax = 0
   /** Of the sampled requests in it. */
   readonly requests: Trace[] = []
   private settle: (outcome: CommitOutcome) => void = () => undefined
@@ -78,17 +89,33 @@ class Group {
     }))
   }
 
+  /** Whether a batch may come in. One that does not fit into what is left lets nobody before it. */
+  hasRoomFor(batch: Batch): boolean {
+    if (this.isFull) return false
+    if (this.rows === 0 || this.fits(batch)) return true
+    this.measure()
+    this.isFull = !this.fits(batch)
+    return !this.isFull
+  }
+
+  private fits({ length, bytesMax }: Batch): boolean {
+    return this.rows + length <= SEGMENT_ROWS_MAX && this.bytesMax + bytesMax <= COMMIT_BYTES_MAX
+  }
+
+  /** Takes a look at every column: not for every single event. */
+  private measure(): void {
+    this.bytesMax = 0
+    for (const block of [this.blocks.events, this.blocks.scanned]) if (block.rows > 0) this.bytesMax += block.byteLength
+  }
+
   append(batch: Batch, ids: readonly number[], trace: Trace | undefined, blockBytesMax: number): void {
-    const before = this.rows
-    const { length } = batch
+    this.bytesMax += batch.bytesMax
     batch.appendTo(this.blocks)
     this.idKeys.appendWords(ids)
     if (trace !== undefined && this.requests.length < LINKS_MAX) this.requests.push(trace)
-    // Asking for the size takes a look at every column: not for every single event.
-    if ((before % CHECK_ROWS) + length < CHECK_ROWS) return
-    let bytes = 0
-    for (const block of [this.blocks.events, this.blocks.scanned]) if (block.rows > 0) bytes += block.byteLength
-    this.isFull = bytes >= blockBytesMax
+    if (this.bytesMax < blockBytesMax) return
+    this.measure()
+    this.isFull = this.bytesMax >= blockBytesMax
   }
 
   close(outcome: CommitOutcome): void {
@@ -96,6 +123,7 @@ class Group {
     this.blocks.scanned.clear()
     this.idKeys.clear()
     this.isFull = false
+    this.bytesMax = 0
     this.requests.length = 0
     this.settle(outcome)
   }
@@ -129,12 +157,13 @@ export class GroupCommit {
 
   /**
    * Resolves when the events are durable, or with the reason why they are not; then none of them is kept.
+   * @param batch within BATCH_BYTES_MAX and SEGMENT_ROWS_MAX
    * @param ids keys of those event ids that are to be found again after a start, three words each
    * @param trace of the request, when it is sampled
    */
   append(batch: Batch, ids: readonly number[] = NO_IDS, trace?: Trace): Promise<CommitOutcome> {
     if (this.closed) return CLOSED
-    if (this.gathering.isFull) return this.gathering.outcome.then(() => this.append(batch, ids, trace))
+    if (!this.gathering.hasRoomFor(batch)) return this.gathering.outcome.then(() => this.append(batch, ids, trace))
     const group = this.gathering
     group.append(batch, ids, trace, this.blockBytesMax)
     this.running ??= this.run()

@@ -30,16 +30,22 @@ export interface JsonShape {
   /** Paths of string values that were cut to `stringBytesMax`. */
   truncated: string[]
   issue: JsonIssue | undefined
+  /** What it takes in a block at most, in bytes; an estimate without a look at what the texts are. */
+  bytesMax: number
 }
 
-const shape: JsonShape = { imprecise: false, truncated: [], issue: undefined }
+/** Bytes of a value beside its text and those of its path: type, lengths, number. */
+const VALUE_BYTES_MAX = 24
+/** Most bytes that a character takes in UTF-8, and in a path, where a dot becomes `%2E`. */
+const CHAR_BYTES_MAX = 3
+
+const shape: JsonShape = { imprecise: false, truncated: [], issue: undefined, bytesMax: 0 }
 let valuesLeft = 0
 /** Characters of the object's own path, and of those of all its keys; these are counted from the event on also in arrays. */
 let rootChars = 0
 let pathChars = 0
-
-/** Most bytes that a character of a key takes in a path, a dot (`%2E`) too. */
-const PATH_CHAR_BYTES_MAX = 3
+/** Characters of its texts. */
+let textChars = 0
 
 /**
  * @param object a JSON object as parsed; string values over the limit are cut in place
@@ -52,9 +58,11 @@ export function inspectJson(object: object, path: string): JsonShape {
   valuesLeft = JSON_LIMITS.valuesMax
   rootChars = path.length
   pathChars = 0
+  textChars = 0
   inspectObject(object as Record<string, unknown>, path, 1)
-  if (shape.issue === undefined && pathChars * PATH_CHAR_BYTES_MAX > JSON_LIMITS.pathBytesMax)
-    inspectPaths(object, path)
+  if (shape.issue === undefined && pathChars * CHAR_BYTES_MAX > JSON_LIMITS.pathBytesMax) inspectPaths(object, path)
+  const values = JSON_LIMITS.valuesMax - valuesLeft
+  shape.bytesMax = CHAR_BYTES_MAX * (pathChars + textChars) + VALUE_BYTES_MAX * values
   return shape
 }
 
@@ -68,7 +76,8 @@ function inspectObject(object: Record<string, unknown>, path: string, depth: num
     if (key.length > JSON_LIMITS.keyCharsMax)
       return refuse(path, `a key of ${key.length} characters, at most ${JSON_LIMITS.keyCharsMax} are allowed`)
     if (typeof value === 'string') {
-      if (value.length * 3 > JSON_LIMITS.stringBytesMax) object[key] = cut(value, path, key)
+      textChars += value.length
+      if (value.length * CHAR_BYTES_MAX > JSON_LIMITS.stringBytesMax) object[key] = cut(value, path, key)
     } else if (typeof value === 'number') {
       inspectNumber(value, path, key)
     } else if (typeof value === 'object' && value !== null) {
@@ -86,7 +95,8 @@ function inspectArray(array: unknown[], path: string, depth: number): void {
   for (let index = 0; index < array.length; index++) {
     const value = array[index]
     if (typeof value === 'string') {
-      if (value.length * 3 > JSON_LIMITS.stringBytesMax) array[index] = cut(value, path, index)
+      textChars += value.length
+      if (value.length * CHAR_BYTES_MAX > JSON_LIMITS.stringBytesMax) array[index] = cut(value, path, index)
     } else if (typeof value === 'number') {
       inspectNumber(value, path, index)
     } else if (typeof value === 'object' && value !== null) {

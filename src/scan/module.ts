@@ -32,6 +32,8 @@ export interface ScannerExports {
   setRequest(receivedAt: number, latestAt: number, isAnonymous: boolean, version: Address, agent: Address): void
   inputOf(length: number): Address
   newRows(): Address
+  memoryOf(rows: Address): number
+  freeRows(rows: Address): void
   readBody(rows: Address): number
   readMessage(rows: Address): number
   sequence(): Address

@@ -4,6 +4,7 @@ import type { Batch, OpenBlocks } from '../batch.ts'
 import type { WorkspaceKeys } from '../dedupe/id-keys.ts'
 import { uuidText } from '../native/uuid.ts'
 import type { Address, ScannerModule } from './module.ts'
+import type { HeldRows } from './rows-pool.ts'
 import { ModuleBlock } from './scanned-block.ts'
 import type { Scanner } from './scanner.ts'
 
@@ -12,18 +13,19 @@ export class ScannedRows implements Batch {
   readonly length: number
   readonly tenantId: string
   readonly workspaceId: string
+  readonly bytesMax: number
   private readonly scanner: Scanner
   private readonly module: ScannerModule
-  private readonly rows: Address
+  private readonly rows: HeldRows
   private readonly areIdsGiven: Address
   private isPicked = false
   private isReleased = false
 
+  /** `textBytes` are those of the body, and of what the request says of all events. */
   constructor(
     scanner: Scanner,
     module: ScannerModule,
-    rows: Address,
-    length: number,
+    { rows, length, textBytes }: { readonly rows: HeldRows; readonly length: number; readonly textBytes: number },
     { tenantId, workspaceId }: Pick<Batch, 'tenantId' | 'workspaceId'>,
   ) {
     this.scanner = scanner
@@ -32,7 +34,14 @@ export class ScannedRows implements Batch {
     this.length = length
     this.tenantId = tenantId
     this.workspaceId = workspaceId
-    this.areIdsGiven = module.exports.areIdsGiven(rows)
+    this.areIdsGiven = module.exports.areIdsGiven(rows.address)
+    // Of texts that stand in a dictionary, and of hosts that were found in others, the rows have the places alone.
+    this.bytesMax = rows.bytes + 2 * textBytes
+  }
+
+  /** What has rows is small enough: see `JSON_BYTES_MAX` in `scanner/assembly/main.ts`. */
+  isWithin(bytesMax: number): boolean {
+    return this.bytesMax <= bytesMax
   }
 
   get hasIds(): boolean {
@@ -54,7 +63,7 @@ export class ScannedRows implements Batch {
 
   private idAt(index: number): Address {
     assert(!this.isReleased)
-    return this.module.exports.idsOf(this.rows) + 16 * index
+    return this.module.exports.idsOf(this.rows.address) + 16 * index
   }
 
   pick(indexes: readonly number[]): PickedRows {
@@ -64,14 +73,14 @@ export class ScannedRows implements Batch {
 
   appendTo({ scanned }: OpenBlocks): void {
     assert(!this.isReleased && scanned instanceof ModuleBlock)
-    this.module.exports.appendRows(this.rows, scanned.address)
+    this.module.exports.appendRows(this.rows.address, scanned.address)
     if (!this.isPicked) this.release()
   }
 
   /** Puts those of the events into a block for which a byte of `wanted` is not 0. */
   appendPicked(wanted: Uint8Array, { scanned }: OpenBlocks): void {
     assert(!this.isReleased && scanned instanceof ModuleBlock)
-    this.scanner.appendPicked(this.rows, wanted, scanned)
+    this.scanner.appendPicked(this.rows.address, wanted, scanned)
   }
 
   /** Gives the memory back; nothing when that was done. */
@@ -102,6 +111,14 @@ export class PickedRows implements Batch {
 
   get workspaceId(): string {
     return this.all.workspaceId
+  }
+
+  get bytesMax(): number {
+    return this.all.bytesMax
+  }
+
+  isWithin(bytesMax: number): boolean {
+    return this.all.isWithin(bytesMax)
   }
 
   get hasIds(): boolean {

@@ -8,6 +8,7 @@ import { isProblem } from '../problem.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import type { compiledScanner } from './compiled.ts'
 import { type Address, ScannerModule } from './module.ts'
+import { type HeldRows, RowsPool } from './rows-pool.ts'
 import { ModuleBlock } from './scanned-block.ts'
 import { ScannedRows } from './scanned-rows.ts'
 
@@ -23,10 +24,7 @@ const SCAN_BYTES_MAX = 2 * 1024 * 1024
 export class Scanner {
   private readonly module: ScannerModule
   private readonly logger: Logger
-  /** Rows that nobody holds. */
-  private readonly free: Address[] = []
-  /** Rows of requests that are not released. */
-  heldRows = 0
+  private readonly pool: RowsPool
   private hasFailed = false
   /** What was told of the request before, which most have in common: the entries hold until all texts are forgotten. */
   private readonly told = { tenantId: '', workspaceId: '', protocol: '', schemaVersion: '', userAgent: '' }
@@ -35,6 +33,7 @@ export class Scanner {
 
   constructor(module: ScannerModule, logger: Logger) {
     this.module = module
+    this.pool = new RowsPool(module.exports)
     this.logger = logger
     this.forget()
   }
@@ -48,7 +47,7 @@ export class Scanner {
 
   /** The events of a request, undefined when anything about it is unusual. `release` them at the end. */
   read(facts: RequestFacts, body: Uint8Array | string, form: ScanForm): ScannedRows | undefined {
-    if (this.hasFailed || body.length > SCAN_BYTES_MAX) return undefined
+    if (this.hasFailed || this.pool.isFull || body.length > SCAN_BYTES_MAX) return undefined
     try {
       return this.scan(facts, body, form)
     } catch (error) {
@@ -62,17 +61,18 @@ export class Scanner {
     const { module } = this
     const { exports } = module
     if (!this.tell(facts)) return undefined
-    const input = exports.inputOf(Buffer.byteLength(body))
+    const bodyBytes = Buffer.byteLength(body)
+    const input = exports.inputOf(bodyBytes)
     if (typeof body === 'string') module.memory.write(body, input)
     else module.memory.set(body, input)
-    const rows = this.free.pop() ?? exports.newRows()
+    const rows = this.pool.take()
     const length = exports[READERS[form]](rows)
     if (length === 0) {
-      this.free.push(rows)
+      this.pool.giveBack(rows)
       return undefined
     }
-    this.heldRows++
-    return new ScannedRows(this, module, rows, length, facts.key)
+    const textBytes = bodyBytes + 3 * (facts.userAgent.length + facts.schemaVersion.length)
+    return new ScannedRows(this, module, { rows: this.pool.hold(rows), length, textBytes }, facts.key)
   }
 
   /** Says what all events of a request have; false when there is no room for its texts. */
@@ -107,6 +107,11 @@ export class Scanner {
     return true
   }
 
+  /** Requests whose rows are not released, and what these hold of the memory, in bytes. */
+  get held(): { readonly rows: number; readonly bytes: number } {
+    return { rows: this.pool.heldRows, bytes: this.pool.heldBytes }
+  }
+
   /** Of its memory, which only grows. */
   get memoryBytes(): number {
     return this.module.memory.byteLength
@@ -132,7 +137,7 @@ export class Scanner {
   beginBlock(): void {
     const { exports } = this.module
     exports.beginBlock()
-    if (this.heldRows > 0 || exports.areTextsMany() === 0) return
+    if (this.pool.heldRows > 0 || exports.areTextsMany() === 0) return
     exports.forgetTexts()
     this.forget()
   }
@@ -147,16 +152,15 @@ export class Scanner {
   appendPicked(rows: Address, wanted: Uint8Array, block: ModuleBlock): void {
     const { module } = this
     const { exports } = module
-    const picked = this.free.pop() ?? exports.newRows()
+    const picked = this.pool.take()
     const at = exports.tellAt(wanted.length)
     module.memory.set(wanted, at)
     exports.pickRows(rows, picked)
     exports.appendRows(picked, block.address)
-    this.free.push(picked)
+    this.pool.giveBack(picked)
   }
 
-  release(rows: Address): void {
-    this.heldRows--
-    this.free.push(rows)
+  release(rows: HeldRows): void {
+    this.pool.release(rows)
   }
 }

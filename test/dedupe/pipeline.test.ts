@@ -131,7 +131,7 @@ test('rows that were scanned are given back, whatever became of them', async () 
     ])
   }
   expect(pipeline.counts.totals()).toMatchObject({ accepted: 4_500, duplicates: 4_500 - 501 })
-  expect(scanner.heldRows).toBe(0)
+  expect(scanner.held).toEqual({ rows: 0, bytes: 0 })
   expect(scanner.memoryBytes).toBeLessThan(8 * 1024 * 1024)
 })
 

@@ -1,7 +1,7 @@
 /** The scanner beside the reading of events as objects: whatever it takes, both are to make the same block of. */
 import { expect } from 'bun:test'
 import type { Authenticated } from '../../src/auth/key-cache.ts'
-import type { OpenBlocks } from '../../src/batch.ts'
+import { EventBatch, type OpenBlocks } from '../../src/batch.ts'
 import { readDraft } from '../../src/draft.ts'
 import { enrich } from '../../src/enrich.ts'
 import type { Event } from '../../src/event.ts'
@@ -13,6 +13,9 @@ import { compiledScanner } from '../../src/scan/compiled.ts'
 import type { ScannedRows } from '../../src/scan/scanned-rows.ts'
 import { type ScanForm, Scanner } from '../../src/scan/scanner.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
+
+/** More than names, types and empty dictionaries take in a block. */
+const HEADER_BYTES = 2000
 
 export const RECEIVED_AT = Date.UTC(2026, 10, 20, 12)
 
@@ -48,8 +51,11 @@ export function makeDraft(changes: Readonly<Record<string, unknown>> = {}): Reco
 }
 
 /** Events as they are read as objects; undefined when there is anything to say about one, or digits would be lost. */
-export function readObjects(values: readonly unknown[], facts: RequestFacts): Event[] | undefined {
-  const findings = new Findings()
+export function readObjects(
+  values: readonly unknown[],
+  facts: RequestFacts,
+  findings = new Findings(),
+): Event[] | undefined {
   const events = values.map((value, index) => readDraft(value, index, facts, findings))
   const good = events.filter((event) => event !== undefined)
   const isClear = good.length === values.length && findings.warnings.length === 0 && !findings.imprecise
@@ -135,15 +141,18 @@ export class Comparison {
 
   private expectSame(rows: ScannedRows, bytes: Uint8Array, form: ScanForm, facts: RequestFacts): void {
     const values = valuesOf(bytes, form)
-    const events = values === undefined ? undefined : readObjects(values, facts)
+    const findings = new Findings()
+    const events = values === undefined ? undefined : readObjects(values, facts, findings)
     if (events === undefined) throw new Error(`taken, but not good: ${Buffer.from(bytes).toString()}`)
     expect(rows.length).toBe(events.length)
     for (const [index, event] of events.entries()) {
       expect(rows.hasId(index)).toBe(event.eventId !== undefined)
       event.eventId ??= rows.idOf(index) // each makes an id of its own
     }
+    const sizes = [rows.bytesMax, new EventBatch(events, findings.jsonBytesMax).bytesMax]
     rows.appendTo(this.scanned.blocks)
     const block = this.scanned.take()
+    expect(block.length).toBeLessThan(Math.min(...sizes) + HEADER_BYTES)
     if (!block.equals(blockOfObjects(events))) {
       expect(printable(block)).toBe(printable(blockOfObjects(events)))
       throw new Error(`other bytes for ${Buffer.from(bytes).toString()}`)

@@ -65,7 +65,8 @@ describe('what comes out', () => {
     }
     const findings = new Findings()
     for (const [index, draft] of drafts.entries()) readDraft(draft, index, facts, findings)
-    expect({ ...findings }).toEqual({ errors: [], warnings: [], imprecise: false })
+    const { errors, warnings, imprecise } = findings
+    expect({ errors, warnings, imprecise }).toEqual({ errors: [], warnings: [], imprecise: false })
   })
 })
 

@@ -2,6 +2,7 @@
 import { NO_ADDRESS } from '../../src/address.ts'
 import { type Batch, EventBatch } from '../../src/batch.ts'
 import type { Event } from '../../src/event.ts'
+import { inspectJson } from '../../src/native/json-shape.ts'
 
 /** An event with every field set, and what a test changes in it. */
 export function makeEvent(changes: Partial<Event> = {}): Event {
@@ -37,7 +38,10 @@ export function makeEvent(changes: Partial<Event> = {}): Event {
 
 /** Events on their way to the log. */
 export function batchOf(...events: readonly Event[]): EventBatch {
-  return new EventBatch(events)
+  let jsonBytesMax = 0
+  for (const { properties, context } of events)
+    jsonBytesMax += inspectJson(properties, '').bytesMax + inspectJson(context, '').bytesMax
+  return new EventBatch(events, jsonBytesMax)
 }
 
 /** The events of such a batch. */
