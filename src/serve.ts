@@ -84,6 +84,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const groupCommit = new GroupCommit({
     log,
     scanner,
+    logger,
     blockBytesMax: Math.min(BLOCK_BYTES_MAX, log.stats().logBytesMax / 4),
     telemetry: telemetry.telemetry,
   })

@@ -31,8 +31,10 @@ export class Bytes {
   }
 
   private grow(needed: u32): void {
-    this.capacity = max(needed, this.capacity * 2)
-    this.begin = heap.realloc(this.begin, this.capacity + SLACK)
+    // Where there is no more memory this ends here: the run is to be what it was.
+    const capacity = max(needed, this.capacity * 2)
+    this.begin = heap.realloc(this.begin, capacity + SLACK)
+    this.capacity = capacity
   }
 
   /** Forgets what is in it, and gives back memory that is seldom needed. */

@@ -12,6 +12,7 @@ import type { Batch, OpenBlocks } from '../batch.ts'
 import { EventBlock } from '../native/event-block.ts'
 import { NO_SCANNED_BLOCK } from '../scan/scanned-block.ts'
 import type { Scanner } from '../scan/scanner.ts'
+import type { Logger } from '../telemetry/logger.ts'
 import { LINKS_MAX, NOOP_TELEMETRY, type Telemetry, type Trace } from '../telemetry/telemetry.ts'
 import {
   type CommitOutcome,
@@ -42,6 +43,7 @@ export interface GroupCommitOptions {
   readonly blockBytesMax: number
   /** Whose rows are to be appended too. */
   readonly scanner?: Scanner | undefined
+  readonly logger: Logger
   readonly telemetry?: Telemetry
 }
 
@@ -118,20 +120,22 @@ class Group {
     this.isFull = this.bytesMax >= blockBytesMax
   }
 
+  /** Answers the requests, and forgets what is in the blocks. */
   close(outcome: CommitOutcome): void {
+    this.settle(outcome)
     this.blocks.events.clear()
     this.blocks.scanned.clear()
     this.idKeys.clear()
     this.isFull = false
     this.bytesMax = 0
     this.requests.length = 0
-    this.settle(outcome)
   }
 }
 
 export class GroupCommit {
   private readonly log: EventLog
   private readonly blockBytesMax: number
+  private readonly logger: Logger
   private readonly telemetry: Telemetry
   private gathering: Group
   private spare: Group
@@ -149,6 +153,7 @@ export class GroupCommit {
   constructor(options: GroupCommitOptions) {
     this.log = options.log
     this.blockBytesMax = options.blockBytesMax
+    this.logger = options.logger
     this.telemetry = options.telemetry ?? NOOP_TELEMETRY
     this.gathering = new Group(options.scanner)
     this.spare = new Group(options.scanner)
@@ -165,9 +170,17 @@ export class GroupCommit {
     if (this.closed) return CLOSED
     if (!this.gathering.hasRoomFor(batch)) return this.gathering.outcome.then(() => this.append(batch, ids, trace))
     const group = this.gathering
-    group.append(batch, ids, trace, this.blockBytesMax)
+    const { outcome } = group
+    try {
+      group.append(batch, ids, trace, this.blockBytesMax)
+    } catch (error) {
+      // Some of its columns may have rows that others have not: nothing of the block can be kept.
+      this.logger.error({ err: error, rows: group.rows }, 'events could not be encoded: this is a bug')
+      this.end(group, 'io_error')
+      group.open()
+    }
     this.running ??= this.run()
-    return group.outcome
+    return outcome
   }
 
   private async run(): Promise<void> {
@@ -175,24 +188,39 @@ export class GroupCommit {
     await new Promise((resolve) => setImmediate(resolve))
     while (this.gathering.rows > 0) {
       await this.pace()
+      if (this.gathering.rows === 0) break // it failed in the meantime
       const group = this.gathering
       this.gathering = this.spare
       this.spare = group
       this.gathering.open()
-      const { rows } = group
-      const begun = performance.now()
-      this.commitBegunAt = begun
-      const told = this.telemetry.beginCommit(rows, group.requests)
-      const outcome = await this.log.commit(group.encoded(told.trace))
-      told.end(outcome)
-      this.totals.commitMs += performance.now() - begun
-      this.totals.commits++
-      if (outcome === 'durable') this.totals.events += rows
-      else this.refusals[outcome]++
-      this.lastRefusal = outcome === 'durable' ? undefined : { outcome, at: performance.now() }
-      group.close(outcome)
+      this.end(group, await this.commit(group))
     }
     this.running = undefined
+  }
+
+  /** Never rejects: the groups behind this one would wait for ever. */
+  private async commit(group: Group): Promise<CommitOutcome> {
+    const { rows } = group
+    const begun = performance.now()
+    this.commitBegunAt = begun
+    let outcome: CommitOutcome = 'io_error'
+    try {
+      const told = this.telemetry.beginCommit(rows, group.requests)
+      outcome = await this.log.commit(group.encoded(told.trace))
+      told.end(outcome)
+    } catch (error) {
+      this.logger.error({ err: error, rows, outcome }, 'a commit failed: this is a bug')
+    }
+    this.totals.commitMs += performance.now() - begun
+    this.totals.commits++
+    if (outcome === 'durable') this.totals.events += rows
+    return outcome
+  }
+
+  private end(group: Group, outcome: CommitOutcome): void {
+    if (outcome !== 'durable') this.refusals[outcome]++
+    this.lastRefusal = outcome === 'durable' ? undefined : { outcome, at: performance.now() }
+    group.close(outcome)
   }
 
   private async pace(): Promise<void> {

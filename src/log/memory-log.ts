@@ -104,10 +104,24 @@ export class MemoryLog implements EventLog {
     if (open && (open.rows + rows > SEGMENT_ROWS_MAX || open.blockBytes + bytes > SEGMENT_BYTES_MAX)) this.#sealOpen()
     const region = this.#ring.reserve(bytes)
     if (region === undefined) return 'log_full'
+    try {
+      this.#write(blocks, region)
+    } catch (error) {
+      this.#ring.cancel(region)
+      throw error
+    }
     this.#append(blocks, region)
     this.#written += bytes
     if ((this.#open?.blockBytes ?? 0) >= this.#options.segmentBytes) this.#sealOpen()
     return 'durable'
+  }
+
+  #write(blocks: readonly EncodedBlock[], region: RingRegion): void {
+    let place = region.offset
+    for (const block of blocks) {
+      block.writeTo(this.#ring.memory, place)
+      place += block.byteLength
+    }
   }
 
   #append(blocks: readonly EncodedBlock[], region: RingRegion): void {
@@ -123,7 +137,6 @@ export class MemoryLog implements EventLog {
     let place = region.offset
     for (const block of blocks) {
       const { byteLength, rows } = block
-      block.writeTo(this.#ring.memory, place)
       const checksum = crc32(this.#ring.memory.subarray(place, place + byteLength))
       segment.places.push(place)
       segment.records.push({ ordinal: segment.records.length, offset: segment.blockBytes, byteLength, rows, checksum })

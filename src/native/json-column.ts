@@ -123,6 +123,9 @@ export class JsonColumn implements Column {
   clear(): void {
     this.rows = 0
     this.entries = 0
+    // Something is in them when a row could not be appended.
+    this.rowPaths.length = 0
+    this.rowValues.length = 0
     this.ends.clear()
     this.paths.clear()
     this.values.clear()

@@ -73,7 +73,7 @@ export class ScannedRows implements Batch {
 
   appendTo({ scanned }: OpenBlocks): void {
     assert(!this.isReleased && scanned instanceof ModuleBlock)
-    this.module.exports.appendRows(this.rows.address, scanned.address)
+    this.scanner.append(this.rows.address, scanned)
     if (!this.isPicked) this.release()
   }
 

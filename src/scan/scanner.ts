@@ -51,10 +51,14 @@ export class Scanner {
     try {
       return this.scan(facts, body, form)
     } catch (error) {
-      this.hasFailed = true
-      this.logger.error({ err: error }, 'the scanner failed, events are read without it from now on: this is a bug')
+      this.fail(error)
       return undefined
     }
+  }
+
+  private fail(error: unknown): void {
+    this.hasFailed = true
+    this.logger.error({ err: error }, 'the scanner failed, events are read without it from now on: this is a bug')
   }
 
   private scan(facts: RequestFacts, body: Uint8Array | string, form: ScanForm): ScannedRows | undefined {
@@ -148,6 +152,16 @@ export class Scanner {
     this.told.schemaVersion = ''
   }
 
+  /** Rows go into a block. When it throws, the block is good for nothing but to be cleared. */
+  append(rows: Address, block: ModuleBlock): void {
+    try {
+      this.module.exports.appendRows(rows, block.address)
+    } catch (error) {
+      this.fail(error)
+      throw error
+    }
+  }
+
   /** Some rows of others, by a byte for each that is not 0 when it is wanted, go into a block. */
   appendPicked(rows: Address, wanted: Uint8Array, block: ModuleBlock): void {
     const { module } = this
@@ -156,7 +170,7 @@ export class Scanner {
     const at = exports.tellAt(wanted.length)
     module.memory.set(wanted, at)
     exports.pickRows(rows, picked)
-    exports.appendRows(picked, block.address)
+    this.append(picked, block)
     this.pool.giveBack(picked)
   }
 

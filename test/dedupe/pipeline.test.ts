@@ -26,7 +26,7 @@ async function start(disk: FaultyDisk, scanner?: Scanner): Promise<{ log: WriteA
   const { fileSystem } = disk.mount()
   const lock = () => ({ release: () => undefined })
   const log = await WriteAheadLog.open(logOptions('/log', { fileSystem, lock, ids: KEEP, now: () => 1000 }))
-  const groupCommit = new GroupCommit({ log, scanner, blockBytesMax: 1e6 })
+  const groupCommit = new GroupCommit({ logger, log, scanner, blockBytesMax: 1e6 })
   const dedupe = await openDedupe({ ...KEEP, log, logger })
   return { log, pipeline: new Pipeline({ limits: new MemoryLimits(), dedupe, groupCommit }) }
 }
@@ -142,7 +142,7 @@ test('without a window every copy is stored', async () => {
   const pipeline = new Pipeline({
     limits: new MemoryLimits(),
     dedupe,
-    groupCommit: new GroupCommit({ log, blockBytesMax: 1e6 }),
+    groupCommit: new GroupCommit({ logger, log, blockBytesMax: 1e6 }),
   })
   for (let copy = 0; copy < 3; copy++) expect(await send(pipeline, [7])).toBe(true)
   expect(await storedIn(log)).toEqual(new Map([[7, 3]]))

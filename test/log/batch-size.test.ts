@@ -24,7 +24,7 @@ const facts = {
 
 async function startPipeline(): Promise<Pipeline> {
   const log = await WriteAheadLog.open(logOptions(temporaryDirectory()))
-  const groupCommit = new GroupCommit({ log, blockBytesMax: 8 * MIB })
+  const groupCommit = new GroupCommit({ logger, log, blockBytesMax: 8 * MIB })
   const dedupe = await openDedupe({ windowMs: 1000, idsMax: 1000, log, logger })
   return new Pipeline({ limits: new MemoryLimits(), dedupe, groupCommit })
 }
@@ -63,7 +63,7 @@ test('two that together are larger than a segment are two commits, and nobody co
       return 'durable'
     },
   } as unknown as WriteAheadLog
-  const groupCommit = new GroupCommit({ log, blockBytesMax: 1024 * MIB })
+  const groupCommit = new GroupCommit({ logger, log, blockBytesMax: 1024 * MIB })
   const large = () => batchOf(makeEvent({ url: 'x'.repeat(150 * MIB) }))
   const small = batchOf(makeEvent(), makeEvent())
   const outcomes = await Promise.all([large(), large(), small].map((batch) => groupCommit.append(batch)))

@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test'
+import assert from 'node:assert/strict'
 import { MemoryLog } from '../../src/log/memory-log.ts'
 import { blockOf, KIB, randomBlock, readBlocks, takeOne } from './support.ts'
 
@@ -48,4 +49,15 @@ test('two memory logs never share a token', async () => {
     tokens.add((await takeOne(log)).token)
   }
   expect(tokens.size).toBe(2)
+})
+
+test('of a commit with a block that cannot write itself nothing is kept', async () => {
+  const log = new MemoryLog(OPTIONS)
+  const broken = { ...blockOf('broken'), writeTo: () => assert.fail('a bug') }
+  await expect(log.commit([blockOf('good'), broken])).rejects.toThrow('a bug')
+  expect(log.stats()).toMatchObject({ writtenBytes: 0, ringUsedBytes: 0 })
+  await log.commit([blockOf('next')])
+  await log.seal()
+  expect(await readBlocks(log, await takeOne(log))).toEqual(['next'])
+  await log.dispose()
 })
