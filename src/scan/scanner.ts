@@ -26,8 +26,9 @@ export class Scanner {
   private readonly logger: Logger
   private readonly pool: RowsPool
   private hasFailed = false
-  /** What was told of the request before, which most have in common: the entries hold until all texts are forgotten. */
-  private readonly told = { tenantId: '', workspaceId: '', protocol: '', schemaVersion: '', userAgent: '' }
+  /** What was told of the request before, which most have in common; undefined: nothing, or all texts were forgotten since then. */
+  private owner: { readonly tenantId: string; readonly workspaceId: string; readonly protocol: string } | undefined
+  private defaults: { readonly schemaVersion: string; readonly userAgent: string } | undefined
   private schemaVersion: Address = 0
   private userAgent: Address = 0
 
@@ -35,7 +36,6 @@ export class Scanner {
     this.module = module
     this.pool = new RowsPool(module.exports)
     this.logger = logger
-    this.forget()
   }
 
   /** Undefined, with a warning, where it cannot run: everything works without it, more slowly. */
@@ -81,28 +81,25 @@ export class Scanner {
 
   /** Says what all events of a request have; false when there is no room for its texts. */
   private tell(facts: RequestFacts): boolean {
-    const { module, told } = this
+    const { module, owner, defaults } = this
     const { exports } = module
     const { tenantId, workspaceId } = facts.key
     const { protocol, schemaVersion, userAgent } = facts
-    if (tenantId !== told.tenantId || workspaceId !== told.workspaceId || protocol !== told.protocol) {
+    if (tenantId !== owner?.tenantId || workspaceId !== owner.workspaceId || protocol !== owner.protocol) {
       const tenant = module.intern(exports.tenants, tenantId)
       const workspace = module.intern(exports.workspaces, workspaceId)
       const door = module.intern(exports.protocols, protocol)
       if (tenant === 0 || workspace === 0 || door === 0) return false
       exports.setOwner(tenant, workspace, door)
-      told.tenantId = tenantId
-      told.workspaceId = workspaceId
-      told.protocol = protocol
+      this.owner = { tenantId, workspaceId, protocol }
     }
-    if (schemaVersion !== told.schemaVersion || userAgent !== told.userAgent) {
+    if (schemaVersion !== defaults?.schemaVersion || userAgent !== defaults.userAgent) {
       const version = module.intern(exports.schemaVersions, schemaVersion)
       const agent = module.intern(exports.userAgents, userAgent)
       if (version === 0 || agent === 0) return false
       this.schemaVersion = version
       this.userAgent = agent
-      told.schemaVersion = schemaVersion
-      told.userAgent = userAgent
+      this.defaults = { schemaVersion, userAgent }
     }
     module.isAnonymous = facts.anonymizeIp
     module.memory.set(facts.ip, exports.defaultAddress.value)
@@ -143,13 +140,8 @@ export class Scanner {
     exports.beginBlock()
     if (this.pool.heldRows > 0 || exports.areTextsMany() === 0) return
     exports.forgetTexts()
-    this.forget()
-  }
-
-  /** Nothing that was told is known any more. */
-  private forget(): void {
-    this.told.tenantId = ''
-    this.told.schemaVersion = ''
+    this.owner = undefined
+    this.defaults = undefined
   }
 
   /** Rows go into a block. When it throws, the block is good for nothing but to be cleared. */

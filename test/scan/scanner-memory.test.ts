@@ -1,6 +1,6 @@
 /** The scanner's memory: what fails in it, what is forgotten, and how much of it requests hold. */
 import { expect, test } from 'bun:test'
-import { bodyOf, makeDraft, makeFacts, makeScanner } from './scan-fixture.ts'
+import { bodyOf, Comparison, makeDraft, makeFacts, makeScanner } from './scan-fixture.ts'
 
 test('a scanner that failed while it appended is not used any more', () => {
   const scanner = makeScanner()
@@ -9,4 +9,22 @@ test('a scanner that failed while it appended is not used any more', () => {
   expect(scanner.read(makeFacts(), body, 'body')?.length).toBe(1)
   expect(() => scanner.append(0xffff0000, block)).toThrow()
   expect(scanner.read(makeFacts(), body, 'body')).toBeUndefined()
+})
+
+test('what was told of a request is told again after texts were forgotten, also when it is empty', () => {
+  const both = new Comparison()
+  const body = bodyOf(makeDraft())
+  for (const schemaVersion of ['', '7'])
+    for (const userAgent of ['', 'curl/8']) {
+      const facts = makeFacts({ schemaVersion, userAgent })
+      expect(both.compare(body, 'body', facts)).toBe(true)
+      // So many texts that all are forgotten, and their memory is used for others.
+      for (let round = 0; round < 60; round++) {
+        const drafts = Array.from({ length: 100 }, (_, index) =>
+          makeDraft({ context: { user_agent: `agent ${schemaVersion} ${userAgent} ${round} ${index}` } }),
+        )
+        expect(both.compare(bodyOf(...drafts), 'body', facts)).toBe(true)
+        expect(both.compare(body, 'body', facts)).toBe(true)
+      }
+    }
 })
