@@ -9,21 +9,23 @@ const RUNS: u32 = COLUMNS + 5
 /**
  * Of each column what its rows have, one behind the other: values of one size as they are, texts with their length in front, of
  * LowCardinality the entry of the dictionary, of JSON where a row's entries end. Their paths and values stand beside.
+ *
+ * They begin small, since requests of one event may wait in large numbers, and have grown where they are used again.
  */
 @unmanaged
 export class Rows {
   count: u32 = 0
   private columns: usize = heap.alloc(COLUMNS * 4)
   /** One byte a row: whether the event's id is the client's. */
-  areIdsGiven: Bytes = new Bytes(64)
-  propertyPaths: Bytes = new Bytes(4096)
-  propertyValues: Bytes = new Bytes(4096)
-  contextPaths: Bytes = new Bytes(1024)
-  contextValues: Bytes = new Bytes(1024)
+  areIdsGiven: Bytes = new Bytes(16)
+  propertyPaths: Bytes = new Bytes(128)
+  propertyValues: Bytes = new Bytes(128)
+  contextPaths: Bytes = new Bytes(64)
+  contextValues: Bytes = new Bytes(64)
 
   constructor() {
     for (let column: u32 = 0; column < COLUMNS; column++)
-      store<usize>(this.columns + ((<usize>column) << 2), changetype<usize>(new Bytes(256)))
+      store<usize>(this.columns + ((<usize>column) << 2), changetype<usize>(new Bytes(32)))
   }
 
   @inline

@@ -11,6 +11,7 @@
  * with an `event_id` are stored once. The key is checked with every message; one that is no good any more closes the socket (1008).
  */
 import type { ServerWebSocket } from 'bun'
+import type { Authenticated } from '../auth/key-cache.ts'
 import { errorBody } from '../http/answer.ts'
 import { decodeUtf8 } from '../http/body.ts'
 import { tooLarge } from '../http/decompression.ts'
@@ -168,20 +169,15 @@ export class EventStream implements Stream {
     isHeld: boolean,
     trace: Trace | undefined,
   ): Promise<RejectionCode | undefined> {
-    const { edge } = this.context
     if (text === undefined) return this.refuse(NO_SEQUENCE, reject('malformed_json', 'the message is not valid UTF-8'))
-    const facts = { ...this.context, receivedAt: Date.now(), trace }
-    const message = scan(text, facts) ?? parse(text)
+    const arrived = { ...this.context, receivedAt: Date.now(), trace }
+    const key = await this.admit(bytes, isHeld)
+    if (isRejection(key)) return this.refuse(sequenceIn(text, arrived), key)
+    const facts = { ...arrived, key }
+    const message = read(text, facts)
     try {
       if (isRejection(message)) return this.refuse(NO_SEQUENCE, message)
-      const found = edge.keys.authenticate(this.presented)
-      const key = checkKey(found instanceof Promise ? await found : found, this.origin, 'ingest')
-      if (isRejection(key)) return this.refuse(message.seq, key)
-      const bytesMax = key.bodyBytesMax ?? edge.limits.bodyBytesMax
-      if (bytes > bytesMax) return this.refuse(message.seq, tooLarge(bytesMax, bytes))
-      if (!isHeld) return this.refuse(message.seq, reject('overloaded', 'too many messages at once'))
-      if (!(await edge.turns.enter(key.tenantId, bytes))) return this.refuse(message.seq, waitsTooLong())
-      const receipt = await accept({ ...facts, key }, message)
+      const receipt = await accept(facts, message)
       if (isRejection(receipt)) return this.refuse(message.seq, receipt)
       if (receipt.accepted === 0) return this.refuse(message.seq, nothingAcceptable(receipt))
       const sequence = message.seq === NO_SEQUENCE ? '' : `"seq":${message.seq},`
@@ -190,6 +186,18 @@ export class EventStream implements Stream {
     } finally {
       if (!isRejection(message)) message.rows?.release()
     }
+  }
+
+  /** The message's key, when it is its turn. Nothing of a message is read before: what comes of it takes more room than its text. */
+  private async admit(bytes: number, isHeld: boolean): Promise<Authenticated | Rejection> {
+    const { edge } = this.context
+    const found = edge.keys.authenticate(this.presented)
+    const key = checkKey(found instanceof Promise ? await found : found, this.origin, 'ingest')
+    if (isRejection(key)) return key
+    const bytesMax = key.bodyBytesMax ?? edge.limits.bodyBytesMax
+    if (bytes > bytesMax) return tooLarge(bytesMax, bytes)
+    if (!isHeld) return reject('overloaded', 'too many messages at once')
+    return (await edge.turns.enter(key.tenantId, bytes)) ? key : waitsTooLong()
   }
 
   private refuse(seq: Sequence, rejection: Rejection): RejectionCode {
@@ -233,6 +241,18 @@ interface Message {
   readonly seq: Sequence
   readonly rows?: ScannedRows
   readonly parsed?: { readonly value: unknown; readonly text: string }
+}
+
+function read(text: string, facts: RequestContext): Message | Rejection {
+  return scan(text, facts) ?? parse(text)
+}
+
+/** Of a message that is refused unread. */
+function sequenceIn(text: string, facts: RequestContext): Sequence {
+  const message = read(text, facts)
+  if (isRejection(message)) return NO_SEQUENCE
+  message.rows?.release()
+  return message.seq
 }
 
 /** Undefined when the message is to be parsed. */

@@ -5,7 +5,7 @@
 import type { Address, ScannerExports } from './module.ts'
 
 /** What rows of requests that are under way may hold, in bytes; beyond it requests are read the other way. */
-const HELD_BYTES_MAX = 256 * 1024 * 1024
+const HELD_BYTES_MAX = 128 * 1024 * 1024
 /** What rows that nobody holds may, in bytes; beyond it their memory is given back to the scanner. */
 const FREE_BYTES_MAX = 32 * 1024 * 1024
 

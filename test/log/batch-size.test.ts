@@ -95,12 +95,11 @@ test('what waits holds a part of the scanner’s memory at most; then requests a
     held.push(rows)
     rows = held.length < 1000 ? scanner.read(makeFacts(), body, 'body') : undefined
   }
-  expect(held.length).toBeLessThan(100)
-  expect(scanner.memoryBytes).toBeLessThan(400 * MIB)
+  expect(held.length).toBeWithin(5, 100)
+  expect(scanner.memoryBytes).toBeLessThan(300 * MIB)
   for (const rows of held) rows.release()
   expect(scanner.held).toEqual({ rows: 0, bytes: 0 })
   const before = scanner.memoryBytes
-  const again = Array.from({ length: held.length }, () => scanner.read(makeFacts(), body, 'body'))
-  expect(again).not.toContain(undefined)
+  for (let index = 0; index < held.length / 2; index++) expect(scanner.read(makeFacts(), body, 'body')?.length).toBe(50)
   expect(scanner.memoryBytes).toBe(before)
 })

@@ -17,7 +17,10 @@ beforeAll(() => {
   streams = new Streams(PING_INTERVAL_MS)
   const inFlight = { take: () => true, release: () => undefined }
   const pipeline = { counts: new EventCounts() }
-  const edge = { isLogFilling: () => false, inFlight, pipeline, telemetry: NOOP_TELEMETRY }
+  const keys = { authenticate: () => ({ scopes: ['ingest'] }) }
+  const turns = { enter: () => true }
+  const work = { keys, turns, limits: { bodyBytesMax: 1024 } }
+  const edge = { isLogFilling: () => false, inFlight, pipeline, telemetry: NOOP_TELEMETRY, ...work }
   const context = { requestId: 'r', edge } as unknown as RequestContext
   server = Bun.serve<EventStream, never>({
     port: 0,
@@ -71,4 +74,29 @@ test('a client that is slowed down and reads on keeps its socket', async () => {
   }
   expect(answered).toBe(5_000)
   stream.close()
+})
+
+test('a message is not read before its turn: what comes of it takes more room than its text', async () => {
+  const said: string[] = []
+  const socket = { send: (text: string) => said.push(text), getBufferedAmount: () => 0, isPaused: false }
+  const turn = Promise.withResolvers<boolean>()
+  let reads = 0
+  const edge = {
+    isLogFilling: () => false,
+    inFlight: { take: () => true, release: () => undefined },
+    pipeline: { counts: new EventCounts() },
+    telemetry: NOOP_TELEMETRY,
+    keys: { authenticate: () => ({ scopes: ['ingest'] }) },
+    turns: { enter: () => turn.promise },
+    limits: { bodyBytesMax: 1024 },
+    scanner: { read: () => void reads++ },
+  }
+  const stream = new EventStream({ requestId: 'r', edge } as unknown as RequestContext, '', null, new Streams())
+  stream.open(socket as unknown as Bun.ServerWebSocket<unknown>)
+  stream.message(socket as unknown as Bun.ServerWebSocket<unknown>, '{"seq":3}')
+  await Bun.sleep(5)
+  expect(reads).toBe(0)
+  turn.resolve(true)
+  await waitUntil('it is answered', () => said.length > 0)
+  expect([reads, JSON.parse(said[0] ?? '')]).toMatchObject([1, { type: 'error', seq: 3 }])
 })

@@ -28,3 +28,15 @@ test('what was told of a request is told again after texts were forgotten, also 
       }
     }
 })
+
+test('a request of one small event holds little, and in all only a part of the memory', () => {
+  const scanner = makeScanner()
+  const body = JSON.stringify([makeDraft({ properties: { a: 1 } })])
+  const held = Array.from({ length: 50_000 }, () => scanner.read(makeFacts(), body, 'message'))
+  const rows = held.filter((one) => one !== undefined)
+  expect(rows.length).toBeGreaterThan(10_000)
+  expect(scanner.held.bytes / rows.length).toBeLessThan(6 * 1024)
+  expect(scanner.memoryBytes).toBeLessThan(300 * 1024 * 1024)
+  for (const one of rows) one.release()
+  expect(scanner.held).toEqual({ rows: 0, bytes: 0 })
+})
