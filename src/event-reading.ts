@@ -136,7 +136,7 @@ export function setOccurredAt(
     return
   }
   event.occurredAt = event.receivedAt
-  const message = `timestamp ${asSent} lies in the future, the server’s time is used`
+  const message = `timestamp ${show(asSent)} lies in the future, the server’s time is used`
   findings.warn(index, 'timestamp_in_future', message)
 }
 
@@ -152,13 +152,13 @@ export function setAddress(event: Event, text: string, facts: Pick<RequestFacts,
 export function checkJson(object: object, path: string, index: number, findings: Findings): object is JsonObject {
   const shape = inspectJson(object, path)
   if (shape.issue !== undefined) {
-    findings.refuse(index, shape.issue.path, shape.issue.message)
+    findings.refuse(index, showPath(shape.issue.path), shape.issue.message)
     return false
   }
   if (shape.imprecise) findings.imprecise = true
   findings.jsonBytesMax += shape.bytesMax
   for (const truncated of shape.truncated) {
-    findings.warn(index, 'property_truncated', `${truncated} was cut to ${JSON_LIMITS.stringBytesMax} bytes`)
+    findings.warn(index, 'property_truncated', `${showPath(truncated)} was cut to ${JSON_LIMITS.stringBytesMax} bytes`)
   }
   return true
 }
@@ -179,9 +179,21 @@ export function expected(what: string, got: unknown): string {
   return `expected ${what}, got ${show(got)}`
 }
 
-/** A value as a message shows it: short, whatever the client sent. */
+const SHOWN_CHARS_MAX = 80
+const SHOWN_PATH_CHARS_MAX = 400
+
+/**
+ * A value as a message shows it: short, whatever the client sent. Messages may wait for the end of a long upload, and a part of a text keeps
+ * the whole of it in memory: so what is shown is a new text.
+ */
 function show(value: unknown): string {
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value)
-  return text.length <= 80 ? text : `${text.slice(0, 80)}…`
+  const text = typeof value === 'string' ? JSON.stringify(value.slice(0, SHOWN_CHARS_MAX + 1)) : String(value)
+  return text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}…`
+}
+
+/** A path of keys that the client chose: they can be 32 of 256 characters. */
+function showPath(path: string): string {
+  if (path.length <= SHOWN_PATH_CHARS_MAX) return path
+  return `${Buffer.from(path.slice(0, SHOWN_PATH_CHARS_MAX), 'utf16le').toString('utf16le')}…`
 }
