@@ -53,7 +53,7 @@ export class JsonColumn implements Column {
     let last: Path | undefined
     for (let index = 0; index < rowPaths.length; index++) {
       const path = rowPaths[index] as Path
-      // {"a.b": 1} and {"a%2Eb": 1} are one path to ClickHouse: the first stays.
+      // {"a.b": 1} and {"a%2Eb": 1} are one path to ClickHouse, and so are two lone surrogates: the first stays.
       if (path === last) continue
       last = path
       this.paths.append(path.bytes)

@@ -9,7 +9,7 @@
  * whose elements each carry their own type.
  */
 import { ByteBuffer, varuintBytes } from './byte-buffer.ts'
-import { escapeDots } from './path-trie.ts'
+import { pathPart } from './path-trie.ts'
 
 const STRING = 0x15
 const INT64 = 0x0a
@@ -114,7 +114,7 @@ function appendObject(target: ByteBuffer, object: object): void {
 function collect(object: Record<string, unknown>, prefix: string, values: Map<string, unknown>): void {
   for (const key in object) {
     const value = object[key]
-    const path = prefix + escapeDots(key)
+    const path = prefix + pathPart(key)
     if (value === null || values.has(path)) continue
     if (typeof value === 'object' && !Array.isArray(value))
       collect(value as Record<string, unknown>, `${path}.`, values)

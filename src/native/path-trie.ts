@@ -7,6 +7,10 @@ import { nativeString } from './byte-buffer.ts'
 const NODES_MAX = 16_384
 const KEY_CHARS_MAX = 1024 * 1024
 
+const DOT = 0x2e
+/** U+D800 to U+DFFF have these first five bits. */
+const SURROGATES = 0xd800
+
 export interface Path {
   /** Keys joined by dots, as a string in Native form. */
   readonly bytes: Uint8Array
@@ -34,7 +38,7 @@ export class PathTrie {
 
   /** The node of `key` below `node`, made. */
   add(node: PathNode, key: string): PathNode {
-    const text = node === this.root ? escapeDots(key) : `${node.text}.${escapeDots(key)}`
+    const text = node === this.root ? pathPart(key) : `${node.text}.${pathPart(key)}`
     const child: PathNode = { text, children: new Map(), path: undefined }
     node.children.set(key, child)
     this.nodes++
@@ -77,7 +81,16 @@ export class PathTrie {
   }
 }
 
-/** A dot inside a key is escaped, as ClickHouse's `json_type_escape_dots_in_keys` does it: {"a.b": 1} is not {"a": {"b": 1}}. */
-export function escapeDots(key: string): string {
-  return key.includes('.') ? key.replaceAll('.', '%2E') : key
+/**
+ * A key as a part of a path. A dot inside it is escaped, as ClickHouse's `json_type_escape_dots_in_keys` does it: {"a.b": 1} is not
+ * {"a": {"b": 1}}. A lone surrogate is U+FFFD already here and not only in the bytes: ClickHouse refuses, for ever, an object in an array that has
+ * one path twice.
+ */
+export function pathPart(key: string): string {
+  // Looking for either in one loop is quicker than asking for both.
+  for (let at = 0; at < key.length; at++) {
+    const unit = key.charCodeAt(at)
+    if (unit === DOT || (unit & 0xf800) === SURROGATES) return key.replaceAll('.', '%2E').toWellFormed()
+  }
+  return key
 }

@@ -164,6 +164,28 @@ test('NUL characters, lone surrogates and keys of the language itself are data l
   expect((await refusal(await collector.post('{"__proto__":{"events":[{}]}}'))).status).toBe(400)
 })
 
+test('keys that differ in lone surrogates alone are one, in an identify too, and what comes afterwards flows', async () => {
+  const user = () => `u ${crypto.randomUUID()}`
+  const traits = { a: [{ '\ud800': 1, '\ud801': 2, '\ufffd': 3 }], 'x\udc00': 'first', 'x\udfff': 'second' }
+  const identify = (userId: string) =>
+    JSON.stringify(makeDraft({ type: 'identify', user_id: userId, properties: traits, context: traits }))
+  const [canonical, line, call, after] = [user(), user(), user(), user()]
+  expect((await collector.post(`{"events":[${identify(canonical)}]}`)).status).toBe(201)
+  expect((await collector.post(identify(line), { 'content-type': NDJSON })).status).toBe(201)
+  const segment = await collector.post(JSON.stringify({ userId: call, traits, context: traits }), {}, '/v1/identify')
+  expect(segment.status).toBe(200)
+  await collector.flushed()
+  await collector.postEvents([makeDraft({ type: 'identify', user_id: after, properties: { plan: 'pro' } })])
+  await collector.flushed()
+  const stored = await collector.rows<{ user_id: string; text: string }>(
+    `SELECT user_id, toString(traits) AS text FROM users WHERE user_id IN ('${[canonical, line, call, after].join("','")}')`,
+  )
+  const wanted = '{"a":[{"\ufffd":"1"}],"x\ufffd":"first"}'
+  const texts = new Map(stored.map(({ user_id, text }) => [user_id, text]))
+  expect([canonical, line, call].map((id) => texts.get(id))).toEqual([wanted, wanted, wanted])
+  expect(texts.get(after)).toBe('{"plan":"pro"}')
+})
+
 describe('bombs', () => {
   const zeros = (bytes: number) => Buffer.alloc(bytes, 0x20)
   const BOMBS: [string, Uint8Array<ArrayBuffer>][] = [

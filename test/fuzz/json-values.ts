@@ -51,7 +51,8 @@ const CRUEL_TEXTS: readonly string[] = [
 
 const CRUEL_KEYS: readonly string[] = [
   ...['', '__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'length', '0', '-1', 'then', 'toJSON'],
-  ...['a.b', '.', '..', 'a..b', '.a', 'a.', ' ', '\0', '\ud800', '\ufffd', '😀', '%2E', '`', "'", '"', '\\', '\n'],
+  ...['a.b', '.', '..', 'a..b', '.a', 'a.', ' ', '\0', '\ufffd', '😀', '%2E', '`', "'", '"', '\\', '\n'],
+  ...['\ud800', '\ud801', '\udfff', 'a\ud800', 'a\udc00'],
   ...['k'.repeat(256), 'k'.repeat(257), 'tenant_id', 'workspace_id'],
 ]
 /** These mean something in one protocol or another. */
@@ -83,6 +84,7 @@ const RAW_TOKENS: readonly string[] = [
   ...[
     '{"a":1,"a":2}',
     '{"a":{"b":1},"a.b":2}',
+    '{"a":[{"\\ud800":1,"\\ud801":2,"\\ufffd":{"b":3}},[{"a.b":1,"a%2Eb":2}]]}',
     '{"":{"":{"":0}}}',
     '{"__proto__":{"x":1},"constructor":{"prototype":1}}',
   ],

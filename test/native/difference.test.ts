@@ -139,6 +139,21 @@ test('of two spellings of one path the first stays', async () => {
   ])
 })
 
+test('keys that differ in lone surrogates alone are one, wherever they stand', async () => {
+  const SIBLINGS = [
+    ['{"\\ud800":1,"\\ud801":2}', '{"\ufffd":1}'],
+    ['{"\\ufffd":1,"\\udfff":"x","\\ud800":[]}', '{"\ufffd":1}'],
+    ['{"\\ud83d\\ude00":1,"\\ude00\\ud83d":2,"\\ufffd\\udc00":3}', '{"\u{1f600}":1,"\ufffd\ufffd":2}'],
+    ['{"x\\ud800.":1,"x\\udc00%2E":2}', '{"x\ufffd.":1}'],
+    ['{"\\ud800":{"b":1,"\\udfff":2},"\\ud801":{"b":3,"\\ud800":4,"c":5}}', '{"\ufffd":{"b":1,"c":5,"\ufffd":2}}'],
+  ] as const
+  const PLACES = ['@', '{"a":[@]}', '{"a":[@,1]}', '{"q":{"w":[[@],[{"e":[@]}]]}}']
+  for (const place of PLACES)
+    expect(await throughNative(SIBLINGS.map(([sent]) => place.replaceAll('@', sent)))).toEqual(
+      SIBLINGS.map(([, stored]) => place.replaceAll('@', stored)),
+    )
+})
+
 /** Encodes the texts, as the pipeline would, and reads them back from table `events`. */
 async function throughNative(texts: readonly string[]): Promise<string[]> {
   await query('TRUNCATE TABLE events')

@@ -285,8 +285,12 @@ describe('it leaves', () => {
   ]
   for (const [what, body] of LEFT) test(what, () => expect(both.compare(body)).toBe(false))
 
-  test('every sequence of bytes that is not UTF-8, and takes those that are', () => {
-    const before = bodyOf(makeDraft({ properties: { a: '@' } }))
+  test.each([
+    ['text', { a: '@' }],
+    ['key', { '@': 1 }],
+    ['key in an array', { a: [{ '@': 1 }] }],
+  ])('every sequence of bytes in a %s that is not UTF-8, and takes those that are', (_, properties) => {
+    const before = bodyOf(makeDraft({ properties }))
     const place = before.indexOf('@')
     for (let first = 0x80; first < 0x100; first++) {
       for (const rest of [
