@@ -14,7 +14,7 @@
 import { ByteBuffer, varuintBytes, writeVaruint } from './byte-buffer.ts'
 import { type Column, columnHeader } from './columns.ts'
 import { appendJsonValue } from './json-value.ts'
-import { type Path, type PathNode, PathTrie } from './path-trie.ts'
+import { type Path, type PathNode, PathTrie, UNRANKED } from './path-trie.ts'
 
 export type JsonObject = { readonly [key: string]: unknown }
 
@@ -25,7 +25,7 @@ export class JsonColumn implements Column {
   rows = 0
   readonly header: Uint8Array
   private readonly prefix: Uint8Array
-  private readonly trie = new PathTrie()
+  private readonly trie: PathTrie
   private readonly ends = new ByteBuffer(2048)
   private readonly paths = new ByteBuffer(8192)
   private readonly values = new ByteBuffer(8192)
@@ -35,7 +35,8 @@ export class JsonColumn implements Column {
   private readonly rowValues: unknown[] = []
 
   /** @param dynamicPathsMax `max_dynamic_paths` of the table's column: another one would make ClickHouse convert every value */
-  constructor(name: string, dynamicPathsMax: number) {
+  constructor(name: string, dynamicPathsMax: number, trie = new PathTrie()) {
+    this.trie = trie
     this.header = columnHeader(name, `JSON(max_dynamic_paths=${dynamicPathsMax})`)
     this.prefix = new Uint8Array(8 + varuintBytes(dynamicPathsMax) + 1)
     writeVaruint(this.prefix, 8, dynamicPathsMax)
@@ -46,10 +47,11 @@ export class JsonColumn implements Column {
   }
 
   append(object: JsonObject): void {
-    const { rowPaths, rowValues } = this
-    this.collect(object, this.trie.root)
-    if (rowPaths.length <= INSERTION_SORT_MAX) this.insertionSort()
-    else this.librarySort()
+    const { rowPaths, rowValues, trie } = this
+    this.collect(object, trie.root)
+    if (trie.hasUnranked && this.hasUnranked() && !trie.rankAll()) this.librarySort((a, b) => trie.compare(a, b))
+    else if (rowPaths.length <= INSERTION_SORT_MAX) this.insertionSort()
+    else this.librarySort((a, b) => a.rank - b.rank)
     let last: Path | undefined
     for (let index = 0; index < rowPaths.length; index++) {
       const path = rowPaths[index] as Path
@@ -80,6 +82,11 @@ export class JsonColumn implements Column {
     }
   }
 
+  private hasUnranked(): boolean {
+    for (const { rank } of this.rowPaths) if (rank === UNRANKED) return true
+    return false
+  }
+
   private insertionSort(): void {
     const { rowPaths, rowValues } = this
     for (let index = 1; index < rowPaths.length; index++) {
@@ -96,11 +103,11 @@ export class JsonColumn implements Column {
     }
   }
 
-  private librarySort(): void {
+  private librarySort(compare: (a: Path, b: Path) => number): void {
     const { rowPaths, rowValues } = this
     const order = rowPaths
       .map((path, index) => ({ path, value: rowValues[index] }))
-      .sort((a, b) => a.path.rank - b.path.rank)
+      .sort((a, b) => compare(a.path, b.path))
     for (const [index, { path, value }] of order.entries()) {
       rowPaths[index] = path
       rowValues[index] = value

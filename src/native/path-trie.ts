@@ -1,6 +1,10 @@
 /**
  * The paths of JSON objects seen so far: from the keys on the way down to the path's bytes and its place in their order.
  * It is a cache, and keys are the clients' choice: it is begun anew when it has grown large.
+ *
+ * A new path has no rank yet: one more rank would change those of all behind it. Until then it is compared by its text. When that has been
+ * done as often as there are paths, all new ones get their ranks at once. So clients that invent keys make no more work than n log n, and of
+ * keys that stay nothing but ranks is compared.
  */
 import { nativeString } from './byte-buffer.ts'
 
@@ -11,10 +15,15 @@ const DOT = 0x2e
 /** U+D800 to U+DFFF have these first five bits. */
 const SURROGATES = 0xd800
 
+/** The rank of a path that has none yet. */
+export const UNRANKED = -1
+
 export interface Path {
   /** Keys joined by dots, as a string in Native form. */
   readonly bytes: Uint8Array
-  /** Orders paths by the bytes of their text. Renumbered when a path is added: compare ranks, do not keep them. */
+  /** The text alone. */
+  readonly utf8: Uint8Array
+  /** Orders paths by the bytes of their text. May change with any new path: compare ranks, do not keep them. */
   rank: number
 }
 
@@ -25,16 +34,17 @@ export interface PathNode {
   path: Path | undefined
 }
 
-interface SortedPath extends Path {
-  readonly utf8: Uint8Array
-}
-
 export class PathTrie {
   root: PathNode = { text: '', children: new Map(), path: undefined }
   private nodes = 0
   private keyChars = 0
-  private byText = new Map<string, SortedPath>()
-  private sorted: SortedPath[] = []
+  private byText = new Map<string, Path>()
+  private ranked: Path[] = []
+  private unranked: Path[] = []
+  /** Since ranks were given last. */
+  private comparisons = 0
+  /** Texts that were compared and ranks that were given: what the order of paths has cost, whatever the machine. */
+  work = 0
 
   /** The node of `key` below `node`, made. */
   add(node: PathNode, key: string): PathNode {
@@ -50,24 +60,52 @@ export class PathTrie {
   addPath(node: PathNode): Path {
     let path = this.byText.get(node.text)
     if (path === undefined) {
-      path = { bytes: nativeString(node.text), utf8: Buffer.from(node.text), rank: 0 }
+      path = { bytes: nativeString(node.text), utf8: Buffer.from(node.text), rank: UNRANKED }
       this.byText.set(node.text, path)
-      this.insert(path)
+      this.unranked.push(path)
     }
     node.path = path
     return path
   }
 
-  private insert(path: SortedPath): void {
-    let low = 0
-    let high = this.sorted.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (Buffer.compare((this.sorted[middle] as SortedPath).utf8, path.utf8) < 0) low = middle + 1
-      else high = middle
+  /** Whether any path has no rank. */
+  get hasUnranked(): boolean {
+    return this.unranked.length > 0
+  }
+
+  /** Orders paths of which some may have no rank. */
+  compare(one: Path, other: Path): number {
+    return one.rank !== UNRANKED && other.rank !== UNRANKED ? one.rank - other.rank : this.compareTexts(one, other)
+  }
+
+  /** Gives ranks to all paths if it is time to; says whether it has. To be asked once for a row with a path that has none. */
+  rankAll(): boolean {
+    const { ranked, unranked } = this
+    // To be asked costs something, too: a path that is alone in its rows is compared with nothing.
+    if (this.comparisons++ < ranked.length + unranked.length) return false
+    unranked.sort((one, other) => this.compareTexts(one, other))
+    // Merged from the end, in place: what is before the first new one stays as it is.
+    let from = ranked.length - 1
+    for (const path of unranked) ranked.push(path)
+    for (let to = ranked.length - 1; unranked.length > 0; to--) {
+      const known = ranked[from]
+      const added = unranked[unranked.length - 1] as Path
+      const isAdded = known === undefined || this.compareTexts(known, added) < 0
+      const path = isAdded ? added : known
+      if (isAdded) unranked.pop()
+      else from--
+      path.rank = to
+      ranked[to] = path
+      this.work++
     }
-    this.sorted.splice(low, 0, path)
-    for (let rank = low; rank < this.sorted.length; rank++) (this.sorted[rank] as SortedPath).rank = rank
+    this.comparisons = 0
+    return true
+  }
+
+  private compareTexts(one: Path, other: Path): number {
+    this.comparisons++
+    this.work++
+    return Buffer.compare(one.utf8, other.utf8)
   }
 
   /** Forgets everything when it has become too much. Only between blocks. */
@@ -77,7 +115,9 @@ export class PathTrie {
     this.nodes = 0
     this.keyChars = 0
     this.byText = new Map()
-    this.sorted = []
+    this.ranked = []
+    this.unranked = []
+    this.comparisons = 0
   }
 }
 
