@@ -5,8 +5,9 @@
  * Readers give the address behind what they read, and 0 when it is odd: not JSON, beyond a limit, or a case that is decided elsewhere.
  */
 import { Bytes, copy, varuintBytes, writeVaruint } from './bytes'
-import { behindValue, isEnd, Node, newRoot, rankNode, readKey, valueAt } from './keys'
+import { behindValue, isEnd, Node, newRoot, readKey, valueAt } from './keys'
 import { float, integer, isInteger, readNumber } from './number'
+import { rankAll, sortByText, wantRank } from './order'
 import {
   CLOSE_ARRAY,
   CLOSE_OBJECT,
@@ -48,7 +49,7 @@ const JSON_OBJECT = memory.data<u8>([0x30, 0, 0, 16, 0, 0, 0])
 const values = new Bytes(4096)
 const nodes = memory.data(VALUES_MAX * 4)
 const begins = memory.data((VALUES_MAX + 1) * 4)
-/** Ranks of the nodes in the upper half, positions in the lower. */
+/** Positions in the lower half; the upper one is used for sorting. */
 const order = memory.data(VALUES_MAX * 4)
 let count: u32 = 0
 
@@ -376,16 +377,27 @@ export function appendRow(ends: Bytes, paths: Bytes, allValues: Bytes): void {
   ends.appendInt64((ends.length === 0 ? 0 : load<u64>(ends.end - 8)) + count)
 }
 
-/** Sorts the entries by the ranks of their nodes: few, and often in order already. */
+/** Brings the entries into the order of their paths. */
 function sort(): void {
+  let areRanked = true
   for (let index: u32 = 0; index < count; index++) {
-    const node = changetype<Node>(load<usize>(nodes + ((<usize>index) << 2)))
-    if (node.rank < 0) rankNode(node)
+    const node = nodeOf(index)
+    if (node.rank >= 0) continue
+    areRanked = false
+    wantRank(node)
   }
-  for (let index: u32 = 0; index < count; index++) {
-    const node = changetype<Node>(load<usize>(nodes + ((<usize>index) << 2)))
-    store<u32>(order + ((<usize>index) << 2), ((<u32>node.rank) << 16) | index)
-  }
+  if (areRanked || rankAll()) sortByRank()
+  else sortNodes()
+}
+
+function nodeOf(index: u32): Node {
+  return changetype<Node>(load<usize>(nodes + ((<usize>index) << 2)))
+}
+
+/** Sorts the entries by the ranks of their nodes: few, and often in order already. */
+function sortByRank(): void {
+  for (let index: u32 = 0; index < count; index++)
+    store<u32>(order + ((<usize>index) << 2), ((<u32>nodeOf(index).rank) << 16) | index)
   let gap: u32 = 1
   while (gap * 3 < count) gap = gap * 3 + 1
   for (; gap > 0; gap /= 3) {
@@ -400,4 +412,13 @@ function sort(): void {
       store<u32>(order + ((<usize>to) << 2), key)
     }
   }
+}
+
+/** Sorts the entries of a row in which a node has no rank yet. */
+function sortNodes(): void {
+  copy(order, nodes, count << 2)
+  for (let index: u32 = 0; index < count; index++) nodeOf(index).position = index
+  sortByText(order, count)
+  for (let at = order; at < order + ((<usize>count) << 2); at += 4)
+    store<u32>(at, changetype<Node>(load<usize>(at)).position)
 }

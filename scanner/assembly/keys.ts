@@ -5,7 +5,8 @@
  * It is a cache, and keys are the clients' choice: it is begun anew when it has grown large. Most objects have the keys of the one
  * before, in the same order; so a node remembers which came next, and that is compared before anything is searched.
  */
-import { Arena, Bytes, compare, copy, hash, isEqual, varuintBytes, writeVaruint } from './bytes'
+import { Arena, copy, hash, isEqual, varuintBytes, writeVaruint } from './bytes'
+import { forgetRanks, NO_RANK } from './order'
 import { BACKSLASH, CLOSE_OBJECT, COLON, COMMA, characterEnd, plainEnd, QUOTE, skipSpace } from './text'
 
 const NODES_MAX: u32 = 16384
@@ -38,16 +39,15 @@ export class Node {
   pathLength: u32 = 0
   /** Of `pathLength`, that of the text alone. */
   textLength: u32 = 0
-  /** Orders paths by the bytes of their texts; may change when a path is added. -1: no value has stood here. */
+  /** Orders paths by the bytes of their texts; may change with any new path. Below 0: there is none, see `order.ts`. */
   rank: i32 = -1
+  /** Of the value that stands here in the row that is being sorted. */
+  position: u32 = 0
 }
 
 const arena = new Arena()
 const slots = memory.data(SLOTS * 4)
-/** Nodes with a rank, in the order of it. */
-const ranked = new Bytes(4096)
 let nodes: u32 = 0
-let rankedCount: u32 = 0
 
 /** Too many keys to go on with: `forgetKeys` before the next scan. */
 export function areKeysMany(): bool {
@@ -58,15 +58,14 @@ export function areKeysMany(): bool {
 export function forgetKeys(): void {
   memory.fill(slots, 0, SLOTS * 4)
   arena.clear()
-  ranked.clear()
+  forgetRanks()
   nodes = 0
-  rankedCount = 0
 }
 
 /** A node that is no key: objects of one kind begin here. */
 export function newRoot(): Node {
   const root = changetype<Node>(arena.take(<u32>offsetof<Node>()))
-  root.rank = -1
+  root.rank = NO_RANK
   return root
 }
 
@@ -180,32 +179,7 @@ function setPath(node: Node, parent: Node, escapedLength: u32): void {
   }
 }
 
-function textOf(node: Node): usize {
+/** The text of a node's path, of `textLength`. */
+export function textOf(node: Node): usize {
   return node.path + node.pathLength - node.textLength
-}
-
-/** Gives a node its place in the order of paths. */
-export function rankNode(node: Node): void {
-  let low: u32 = 0
-  let high = rankedCount
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (comparePaths(rankedNode(middle), node) < 0) low = middle + 1
-    else high = middle
-  }
-  ranked.ensure(4)
-  ranked.length += 4
-  const at = ranked.begin + (low << 2)
-  memory.copy(at + 4, at, (rankedCount - low) << 2)
-  store<usize>(at, changetype<usize>(node))
-  rankedCount++
-  for (let rank = low; rank < rankedCount; rank++) rankedNode(rank).rank = rank
-}
-
-function rankedNode(rank: u32): Node {
-  return changetype<Node>(load<usize>(ranked.begin + (rank << 2)))
-}
-
-function comparePaths(one: Node, other: Node): i32 {
-  return compare(textOf(one), one.textLength, textOf(other), other.textLength)
 }

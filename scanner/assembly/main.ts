@@ -27,6 +27,7 @@ import {
 } from './dictionary'
 import { beginKeys, defaultAddress, nameFields, readEvent, setOwner, setRequest } from './event'
 import { areKeysMany, behindValue, isEnd } from './keys'
+import { orderWork } from './order'
 import { pick } from './pick'
 import { Rows } from './rows'
 import { EVENT_ID } from './table'
@@ -37,6 +38,7 @@ export {
   defaultAddress,
   devices,
   nameFields,
+  orderWork,
   protocols,
   schemaVersions,
   setOwner,

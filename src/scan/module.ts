@@ -40,6 +40,7 @@ export interface ScannerExports {
   sequenceBytes(): number
   readLines(rows: Address): number
   lineCount(): number
+  orderWork(): number
   pickRows(from: Address, to: Address): void
   idsOf(rows: Address): Address
   areIdsGiven(rows: Address): Address

@@ -118,6 +118,11 @@ export class Scanner {
     return this.module.memory.byteLength
   }
 
+  /** What the order of paths has cost: texts that were compared, and ranks that were given. */
+  get orderWork(): number {
+    return this.module.exports.orderWork()
+  }
+
   /** Of the lines that were read last: their number, empty ones too. */
   get lines(): number {
     return this.module.exports.lineCount()

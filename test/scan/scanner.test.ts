@@ -185,6 +185,45 @@ describe('of a body it takes', () => {
   })
 })
 
+/** Events of `keys` keys each that no other one has, in no order. */
+function draftsOfNewKeys(events: number, keys: number): Record<string, unknown>[] {
+  let made = 0
+  const newKey = () => `k${((made++ * 7919) % 36 ** 4).toString(36).padStart(4, '0')}`
+  return Array.from({ length: events }, () =>
+    makeDraft({ properties: Object.fromEntries(Array.from({ length: keys }, () => [newKey(), 1])) }),
+  )
+}
+
+describe('the order of paths', () => {
+  test.each([
+    [12, 1_200],
+    [1_000, 14],
+    [5_000, 1],
+  ])('of %i events of %i new keys each takes no more work than sorting them', (events, keys) => {
+    expect(both.compare(bodyOf(...draftsOfNewKeys(events, keys)))).toBe(true)
+    const paths = events * keys
+    expect(both.scanner.orderWork).toBeLessThan(2 * paths * Math.log2(paths))
+  })
+
+  test('is the same for new keys, for known ones, and for some of both', () => {
+    const drafts = draftsOfNewKeys(60, 7)
+    const mixed = drafts.map(({ properties }, index) =>
+      makeDraft({ properties: { ...Object(properties), ...Object(drafts[index >> 1]?.properties) } }),
+    )
+    for (let time = 0; time < 3; time++)
+      for (const [index, draft] of drafts.entries())
+        expect(both.compare(bodyOf(draft, mixed[index], drafts[0]))).toBe(true)
+  })
+
+  test('is that of ranks alone once keys are known', () => {
+    const [draft] = draftsOfNewKeys(1, 50)
+    for (let time = 0; time < 5; time++) both.compare(bodyOf(draft, draft))
+    const { orderWork } = both.scanner
+    for (let time = 0; time < 100; time++) both.compare(bodyOf(draft, draft))
+    expect(both.scanner.orderWork).toBe(orderWork)
+  })
+})
+
 describe('it leaves', () => {
   const LEFT: readonly (readonly [what: string, body: string | Uint8Array])[] = [
     ['an empty body', ''],
