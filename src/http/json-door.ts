@@ -20,10 +20,10 @@ export interface JsonProtocol {
   /** What a request may bring; a key's own limits go before these. */
   limits(edge: Edge): { readonly bodyBytesMax: number; readonly batchEventsMax: number }
   /**
-   * The key, when the headers have none; from the query, or from the body where that is given. The own limit on bodies of a key that is
-   * in the body can be lower than the protocol's, not higher: the body was read before the key was known.
+   * The key that is in the body, when the headers have none. Its own limit on bodies can be lower than the protocol's, not higher: the
+   * body was read before the key was known.
    */
-  keyIn?(url: string, body: unknown): string | undefined
+  keyIn?(body: unknown): string | undefined
   /** A key that `keyIn` finds in the body goes before one in the headers. */
   readonly isBodyKeyFirst?: boolean
   /** What is said when there is no key at all, where it is not one in the headers that is wanted. */
@@ -59,7 +59,7 @@ export function jsonDoor(protocol: JsonProtocol): Door {
 /** Everything up to durable on disk. A key that is in the body is checked when that has come, others before. */
 async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rejection> {
   const { edge, request } = visit
-  const presented = presentedKey(request.headers) ?? protocol.keyIn?.(request.url, undefined)
+  const presented = presentedKey(request.headers)
   const isKeyAwaited = protocol.keyIn !== undefined && (presented === undefined || protocol.isBodyKeyFirst === true)
   const admitted = isKeyAwaited ? undefined : admit(visit, presented)
   const early = admitted instanceof Promise ? await admitted : admitted
@@ -116,7 +116,7 @@ function admitLate(
   body: unknown,
   presented: string | undefined,
 ): RequestContext | Rejection | Promise<RequestContext | Rejection> {
-  const key = protocol.keyIn?.(visit.request.url, body) ?? presented
+  const key = protocol.keyIn?.(body) ?? presented
   if (key === undefined && protocol.keyWanted !== undefined) return reject('unauthorized', protocol.keyWanted)
   return admit(visit, key)
 }

@@ -48,7 +48,7 @@ const COMMON = {
   name: 'segment',
   limits: (edge: Edge) => edge.limits.segmentApi,
   keyWanted: 'no write key: send it as the user name of Basic authentication, or as `writeKey`',
-  keyIn: (_url: string, body: unknown) =>
+  keyIn: (body: unknown) =>
     isObject(body) && typeof body.writeKey === 'string' && body.writeKey !== '' ? body.writeKey : undefined,
   /** The libraries look at the status alone; what was refused beside accepted calls is told to people. */
   acknowledge: (receipt) => ({

@@ -34,7 +34,7 @@ const TRACK: JsonProtocol = {
   limits: (edge) => edge.limits,
   keyWanted: 'no site: send its public key as `siteId`',
   isBodyKeyFirst: true,
-  keyIn: (_url, body) => siteIdsOf(body).next().value,
+  keyIn: (body) => siteIdsOf(body).next().value,
   open(body, { key }) {
     const values = itemsOf(body)
     if (values.length === 0)
