@@ -26,6 +26,7 @@ const INT64_MIN = -(2n ** 63n)
 
 /** Stands before the digits of a large integer in a text of its own; no client can know it. */
 const MARK = `\ue000${crypto.randomUUID()}:`
+const NEWLINE = 0x0a
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const MINUS = 0x2d
@@ -108,9 +109,14 @@ export function canonicalJson(value: unknown): string {
 function describe(text: string, error: unknown): string {
   const message = error instanceof Error ? error.message.replace(/^JSON Parse error: /, '') : String(error)
   const position = jsonErrorPosition(text)
-  const before = text.slice(0, position)
-  const line = before.split('\n').length
-  const column = position - before.lastIndexOf('\n')
+  let line = 1
+  let lineBegin = 0
+  for (let at = 0; at < position; at++) {
+    if (text.charCodeAt(at) !== NEWLINE) continue
+    line++
+    lineBegin = at + 1
+  }
+  const column = position - lineBegin + 1
   return `${message} at position ${position} (line ${line}, column ${column})`
 }
 
