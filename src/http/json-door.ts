@@ -8,7 +8,7 @@ import { parseJson, parseJsonExactly } from '../json.ts'
 import type { Drafts, Receipt, Summary } from '../pipeline.ts'
 import { isRejection, REJECTIONS, type Rejection, reject } from '../rejection.ts'
 import { answer } from './answer.ts'
-import { type Body, readBody } from './body.ts'
+import { type Body, noRoom, readBody } from './body.ts'
 import { tooLarge } from './decompression.ts'
 import { admit, type Door, type Edge, type RequestContext, refuseVisit, type Visit } from './edge.ts'
 import { isSigned, verify } from './signed.ts'
@@ -71,10 +71,8 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   if (isRejection(body)) return body
   edge.pipeline.counts.of(visit.protocol).bytes += body.bytes
   try {
-    if (early !== undefined) {
-      const isTurn = itsTurn(early, body.heldBytes)
-      if (isTurn !== true && !(await isTurn)) return waitsTooLong()
-    }
+    const isTurn = early === undefined ? edge.turns.enterUnchecked(body.heldBytes) : itsTurn(early, body.heldBytes)
+    if (isTurn !== true && !(await isTurn)) return early === undefined ? noRoom() : waitsTooLong()
     // The key may be in the body.
     const parsed = early === undefined ? parse(body) : undefined
     if (isRejection(parsed)) return parsed

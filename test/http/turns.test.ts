@@ -45,3 +45,28 @@ test('a tenant whose line is full is refused, and no other', () => {
   expect(turns.enter('loud', 128 * KiB)).toBe(false)
   expect(turns.enter('quiet', 1)).toBe(true)
 })
+
+test('bodies whose key is not known share one line, small ones do not wait behind large ones, and no tenant is held up', async () => {
+  const turns = new Turns(100 * 1024 * KiB)
+  expect(turns.enterUnchecked(1024 * KiB)).toBe(true)
+  let begun = 0
+  const waiting = Array.from({ length: 4 }, async () => {
+    const turn = turns.enterUnchecked(1024 * KiB)
+    expect(turn).toBeInstanceOf(Promise)
+    expect(await turn).toBe(true)
+    begun++
+  })
+  expect(turns.enterUnchecked(16 * KiB)).toBe(true)
+  for (let n = 0; n < 1000; n++) expect(turns.enter('the only tenant', 1024 * KiB)).toBe(true)
+  for (let looks = 1; looks <= waiting.length; looks++) {
+    await nextLook()
+    expect(begun).toBe(looks)
+  }
+  await Promise.all(waiting)
+})
+
+test('small bodies whose key is not known wait for one another', async () => {
+  const turns = new Turns(100 * 1024 * KiB)
+  for (let n = 0; n < 8; n++) expect(turns.enterUnchecked(16 * KiB)).toBe(true)
+  expect(await turns.enterUnchecked(16 * KiB)).toBe(true)
+})
