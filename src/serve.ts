@@ -103,6 +103,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     keys,
     replays,
     inFlight,
+    unchecked: new InFlightBytes(uncheckedBytesMax(config), inFlight),
     journeys: new Journeys((query) => readJourney(sink.clickhouse, query)),
     brake: new Brake(),
     turns: new Turns(config.inFlightBytesMax / 2),
@@ -206,6 +207,11 @@ export async function drain(config: Config, worker: number): Promise<void> {
 function stopDeadlineMs({ durability, shutdownDeadlineMs }: Config, reason: unknown): number {
   const isHurried = reason === SUPERVISOR_GONE && durability === 'fsync'
   return isHurried ? Math.min(ORPHAN_DEADLINE_MS, shutdownDeadlineMs) : shutdownDeadlineMs
+}
+
+/** What bodies whose key is not known may hold: half of what all may, but one of the largest in any case. */
+function uncheckedBytesMax({ inFlightBytesMax, bodyBytesMax, segmentApi }: Config): number {
+  return Math.max(inFlightBytesMax / 2, bodyBytesMax, segmentApi.bodyBytesMax)
 }
 
 /** Whether the log has used up most of its room; looked at now and then, because many ask. */

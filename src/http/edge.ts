@@ -28,6 +28,8 @@ export interface Edge {
   readonly keys: KeyCache
   readonly replays: Replays
   readonly inFlight: InFlightBytes
+  /** The part of it that bodies may hold whose key is not known yet: whoever has none cannot keep all others out. */
+  readonly unchecked: InFlightBytes
   readonly turns: Turns
   readonly journeys: Journeys
   /** For clients that do not keep to their rate limit. */

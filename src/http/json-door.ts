@@ -67,7 +67,8 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
   const { bodyBytesMax } = protocol.limits(edge)
   const bytesMax = early?.key.bodyBytesMax ?? bodyBytesMax
   const isScanned = protocol.isScannable === true && edge.scanner !== undefined
-  const body = await readBody(request, { bytesMax, asBytes: isScanned || isSigned(request) }, edge.inFlight)
+  let room = early === undefined ? edge.unchecked : edge.inFlight
+  const body = await readBody(request, { bytesMax, asBytes: isScanned || isSigned(request) }, room)
   if (isRejection(body)) return body
   edge.pipeline.counts.of(visit.protocol).bytes += body.bytes
   try {
@@ -78,7 +79,11 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
     if (isRejection(parsed)) return parsed
     const context = early ?? (await admitLate(visit, protocol, parsed?.value, presented))
     if (isRejection(context)) return context
-    if (early === undefined && !(await itsTurn(context, body.heldBytes))) return waitsTooLong()
+    if (early === undefined) {
+      room = edge.inFlight
+      edge.unchecked.leave(body.heldBytes)
+      if (!(await itsTurn(context, body.heldBytes))) return waitsTooLong()
+    }
     const ownBytesMax = context.key.bodyBytesMax ?? bodyBytesMax
     if (body.heldBytes > ownBytesMax) return tooLarge(ownBytesMax, body.heldBytes)
     const verified = verify(context, request, body.raw)
@@ -88,7 +93,7 @@ async function take(visit: Visit, protocol: JsonProtocol): Promise<Receipt | Rej
     if (isRejection(receipt) && REJECTIONS[receipt.rejection].retryable) signature?.forget()
     return receipt
   } finally {
-    edge.inFlight.release(body.heldBytes)
+    room.release(body.heldBytes)
   }
 }
 

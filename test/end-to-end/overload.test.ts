@@ -118,6 +118,22 @@ test('slow clients do not keep others out, whatever they announce, and take no m
   expect(await collector.query('SELECT count() FROM events')).toBe(`${kinds.length * 200}\n`)
 })
 
+test('bodies without a key do not take the room of those with one', async () => {
+  collector = await startCollector()
+  const head = postHead('/api/track', { 'content-length': MiB })
+  const unfinished = Buffer.alloc(MiB - 1, ' ')
+  const keyless = await Promise.all(Array.from({ length: 40 }, () => connectAndSend(head)))
+  for (const connection of keyless) connection.socket.write(unfinished)
+  await waitUntil('some are held', async () => (await collector.stats()).bodies_in_flight_bytes > 15 * MiB)
+  const refused = await Promise.race(keyless.map((connection) => connection.answer()))
+  expect(refused).toMatchObject({ status: 503, body: expect.stringContaining('too many requests at once') })
+  expect((await collector.stats()).bodies_in_flight_bytes).toBeLessThanOrEqual(16 * MiB)
+  const event = makeDraft({ properties: { a: Array.from({ length: 30 }, () => 'x'.repeat(9_000)) } })
+  expect((await collector.postEvents([event])).status).toBe(201)
+  for (const connection of connections.splice(0)) connection.close()
+  await waitUntil('what they held is free', async () => (await collector.stats()).bodies_in_flight_bytes === 0)
+})
+
 test('clients that never read their answers take no memory', async () => {
   collector = await startCollector()
   const rssBefore = collector.rssBytes()

@@ -31,6 +31,7 @@ function makeDoor(turn: Promise<boolean>) {
     keys: { authenticate: () => 'unknown' },
     turns,
     inFlight,
+    unchecked: new InFlightBytes(BODY_BYTES_MAX, inFlight),
   } as unknown as Edge
   const visit = (body: string): Visit => {
     const headers = { 'content-length': String(body.length) }
