@@ -108,7 +108,7 @@ async function readEncoded(
       : await readChunks(request, bytesMax, inFlight)
   if (isRejection(read) || read.content === undefined || encoding === undefined) return read
   const { content: raw, heldBytes } = read
-  const content = decompress(encoding, raw, bytesMax)
+  const content = await decompress(encoding, raw, bytesMax)
   const more = isRejection(content) ? 0 : Math.max(0, content.length - heldBytes)
   if (!isRejection(content) && inFlight.take(more)) return bodyOfBytes(content, heldBytes + more, raw)
   inFlight.release(heldBytes)

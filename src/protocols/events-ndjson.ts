@@ -11,7 +11,7 @@ import { discard } from '../discard.ts'
 import type { EventError, EventWarning } from '../event-reading.ts'
 import { answer } from '../http/answer.ts'
 import { decodeUtf8, incomplete, noRoom, readBody } from '../http/body.ts'
-import { decompressStream, encodingOf, tooLarge } from '../http/decompression.ts'
+import { decompressStream, encodingOf, tooLarge, undecodable } from '../http/decompression.ts'
 import { admit, type Edge, type RequestContext, refuseVisit, type Visit } from '../http/edge.ts'
 import { nothingAcceptable } from '../http/json-door.ts'
 import { isSigned, verify } from '../http/signed.ts'
@@ -121,9 +121,7 @@ class Upload {
       // A batch may have been refused in the meantime.
       this.refused ??= refused
     } catch (error) {
-      this.refused ??= isBrokenEncoding(error)
-        ? reject('malformed_json', `the body is not what Content-Encoding says: ${error.message}`)
-        : incomplete()
+      this.refused ??= undecodable(error) ?? incomplete()
     }
     await Promise.all(this.waiting)
     this.edge.inFlight.release(this.heldBytes)
@@ -292,8 +290,4 @@ function batchEnd(lines: Buffer, begin: number): number {
   const last = lines.lastIndexOf(NEWLINE, most)
   const newline = last >= begin ? last : lines.indexOf(NEWLINE, most)
   return newline < 0 ? lines.length : newline + 1
-}
-
-function isBrokenEncoding(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && /^(Z_|ZSTD_|ERR_)/.test(String(error.code))
 }

@@ -86,6 +86,39 @@ test.each(['snappy', 'gzip, gzip', 'gzip;q=1', '__proto__', 'constructor'])(
   },
 )
 
+const brotli = (text: string, lgwin: number) =>
+  zlib.brotliCompressSync(text, { params: { [zlib.constants.BROTLI_PARAM_LGWIN]: lgwin } })
+
+/** Without the length of what is in it, by which the encoder would choose a smaller window. */
+async function zstd(text: string, windowLog: number): Promise<Uint8Array<ArrayBuffer>> {
+  const stream = zlib.createZstdCompress({ params: { [zlib.constants.ZSTD_c_windowLog]: windowLog } })
+  stream.write(text)
+  stream.end()
+  return Buffer.concat(await Array.fromAsync(stream))
+}
+
+describe.each([
+  [JSON_TYPE, jsonOf],
+  [NDJSON, linesOf],
+])('the window of a body as %s', (contentType, write) => {
+  test.each([
+    ['br', 22, brotli],
+    ['zstd', 23, zstd],
+  ] as const)('may have a certain size: %s with 2^%i', async (encoding, largest, encode) => {
+    const headers = { 'content-type': contentType, 'content-encoding': encoding }
+    const events = write(makeDrafts(5))
+    expect((await collector.post(await encode(events, largest), headers)).status).toBe(201)
+    const response = await collector.post(await encode(events, largest + 1), headers)
+    expect(await refusal(response)).toEqual([415, 'unsupported_encoding'])
+  })
+
+  test('costs nothing when it is of 16 MiB in 14 bytes', async () => {
+    const headers = { 'content-type': contentType, 'content-encoding': 'br' }
+    const response = await collector.post(Buffer.from('9fffffff002400e2b14072efff01', 'hex'), headers)
+    expect(await refusal(response)).toEqual([415, 'unsupported_encoding'])
+  })
+})
+
 test('a body that comes in chunks of a few bytes, without a length, is taken', async () => {
   const type = crypto.randomUUID()
   for (const [contentType, body] of [
