@@ -39,8 +39,9 @@ export async function receiveNdjson(visit: Visit): Promise<Response> {
   const { request } = visit
   const context = await admit(visit, presentedKey(request.headers))
   if (isRejection(context)) return refuseVisit(visit, context)
-  const opened =
-    isSigned(request) || context.key.signing === 'required' ? await readSigned(visit, context) : openStream(visit)
+  const { signing } = context.key
+  const isWhole = signing === 'required' || (signing === 'optional' && isSigned(request))
+  const opened = isWhole ? await readSigned(visit, context) : openStream(visit)
   if (isRejection(opened)) return refuseVisit(visit, opened)
   const upload = new Upload(context)
   let refused: Rejection | undefined
@@ -105,12 +106,15 @@ class Upload {
   private readonly waiting = new Set<Promise<void>>()
   private rate: RateState | undefined
   private readonly context: RequestContext
+  /** A line is what elsewhere is a body of one event. */
+  private readonly lineBytesMax: number
   private readonly edge: Edge
   private readonly counts: DoorCounts
 
   constructor(context: RequestContext) {
     this.context = context
     this.edge = context.edge
+    this.lineBytesMax = Math.min(context.key.bodyBytesMax ?? this.edge.limits.bodyBytesMax, this.edge.inFlight.bytesMax)
     this.counts = context.edge.pipeline.counts.of(context.protocol)
   }
 
@@ -140,7 +144,7 @@ class Upload {
   }
 
   private async readLines(source: AsyncIterable<Uint8Array>): Promise<Rejection | undefined> {
-    const { ndjsonBytesMax, bodyBytesMax } = this.edge.limits
+    const { ndjsonBytesMax } = this.edge.limits
     // One buffer and not the chunks: there may be a million of one byte each.
     const gathered = new ByteBuffer(FIRST_BYTES)
     let bytes = 0
@@ -155,7 +159,7 @@ class Upload {
       gathered.append(chunk)
       discard(chunk)
       // A line that is too long is not waited for. The lines before it are taken, whatever chunks they came in.
-      const isTooLong = gathered.length - linesEnd > bodyBytesMax
+      const isTooLong = gathered.length - linesEnd > this.lineBytesMax
       if (linesEnd < BATCH_BYTES && !isTooLong) continue
       await this.takeAll(gathered.bytes.subarray(0, linesEnd))
       if (isTooLong) this.refused ??= this.lineTooLong()
@@ -185,7 +189,7 @@ class Upload {
       this.refused ??= waitsTooLong()
       return
     }
-    const rows = bytes.length > this.edge.limits.bodyBytesMax ? undefined : scanner?.read(this.context, bytes, 'lines')
+    const rows = bytes.length > this.lineBytesMax ? undefined : scanner?.read(this.context, bytes, 'lines')
     if (scanner !== undefined && rows !== undefined) {
       this.lines += scanner.lines
       this.begin(bytes.length, this.edge.pipeline.acceptScanned(this.context, rows), [])
@@ -224,14 +228,12 @@ class Upload {
   }
 
   private isTooLong(line: string): boolean {
-    const { bodyBytesMax } = this.edge.limits
-    return line.length * 3 > bodyBytesMax && Buffer.byteLength(line) > bodyBytesMax
+    return line.length * 3 > this.lineBytesMax && Buffer.byteLength(line) > this.lineBytesMax
   }
 
   /** Says so of the line behind those that were taken. */
   private lineTooLong(): Rejection {
-    const { bodyBytesMax } = this.edge.limits
-    return reject('payload_too_large', `a line may have ${bodyBytesMax} bytes, line ${this.lines + 1} has more`)
+    return reject('payload_too_large', `a line may have ${this.lineBytesMax} bytes, line ${this.lines + 1} has more`)
   }
 
   private accept(lines: readonly string[], bytes: number): void {

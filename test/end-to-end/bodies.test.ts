@@ -228,6 +228,11 @@ test.each(['', '\n', `\n${JSON.stringify(makeDraft())}\n`])(
   },
 )
 
+test('a signature that the key does not want makes no upload smaller', async () => {
+  const headers = { 'content-type': NDJSON, 'x-signature': 'ab' }
+  expect((await collector.post(bodyOf(NDJSON, NDJSON_BYTES_MAX), headers)).status).toBe(201)
+})
+
 test.each([JSON_TYPE, NDJSON])('a %s body that is far too large is told so before it is sent', async (contentType) => {
   const connection = await openConnection(collector.port)
   const headers = { 'api-key': collector.key, 'content-type': contentType, 'content-length': 2 ** 50 }

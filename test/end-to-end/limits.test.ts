@@ -104,6 +104,26 @@ test('an upload of lines over the limit is refused as one that may come again, a
   expect(rate(refused).retryAfter).toBeGreaterThanOrEqual(1)
 })
 
+test('a key’s own limit on bodies holds for each line of an upload, whether it is lower or higher', async () => {
+  const collector = await start()
+  const line = (strings: number) =>
+    JSON.stringify(makeDraft({ properties: { x: Array.from({ length: strings }, () => 'x'.repeat(1_000)) } }))
+  const upload = (key: string, ...lines: string[]) =>
+    collector.post(lines.join('\n'), { 'api-key': key, 'content-type': 'application/x-ndjson' })
+  const tier = ['--tier', 'unlimited']
+  const low = await createKey(collector, ...tier, '--body-bytes-max', '2KiB')
+  expect((await upload(low, ...Array.from({ length: 100 }, () => line(1)))).status).toBe(201)
+  for (const strings of [2, 200]) {
+    const refused = await upload(low, line(1), line(strings), line(1))
+    expect(refused.status).toBe(413)
+    const message = 'a line may have 2048 bytes, line 2 has more'
+    expect(await refused.json()).toMatchObject({ error: { code: 'payload_too_large', message, accepted: 1 } })
+  }
+  const high = await createKey(collector, ...tier, '--body-bytes-max', '4MiB')
+  expect((await upload(high, line(1_500))).status).toBe(201)
+  expect((await upload(collector.key, line(1_500))).status).toBe(413)
+})
+
 describe('several collectors', () => {
   test('share the limit of a key by way of Redis', async () => {
     const redis = await redisServer()
