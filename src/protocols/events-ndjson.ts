@@ -52,8 +52,13 @@ export async function receiveNdjson(visit: Visit): Promise<Response> {
   }
   if (refused !== undefined) return refuseVisit(visit, { ...refused, accepted: upload.accepted })
   const receipt = upload.receipt()
-  if (receipt.accepted === 0) return refuseVisit(visit, nothingAcceptable(receipt))
+  if (receipt.accepted === 0)
+    return refuseVisit(visit, receipt.rejected === 0 ? noEvents() : nothingAcceptable(receipt))
   return answer(201, visit.requestId, receiptBody(receipt), receipt.rate)
+}
+
+function noEvents(): Rejection {
+  return reject('invalid_event', 'expected at least one event, one a line')
 }
 
 /** A body to be read, and what is to be done at its end. */
@@ -67,7 +72,7 @@ function openStream({ edge, request }: Visit): OpenBody | Rejection {
   if (isRejection(encoding)) return encoding
   const lengthBytes = Number(request.headers.get('content-length'))
   if (lengthBytes > edge.limits.ndjsonBytesMax) return tooLarge(edge.limits.ndjsonBytesMax, lengthBytes)
-  if (request.body === null) return incomplete()
+  if (request.body === null) return noEvents()
   const source = encoding === undefined ? request.body : decompressStream(encoding, request.body)
   return { source, close: () => undefined }
 }

@@ -278,6 +278,18 @@ test('NDJSON takes one event a line: empty lines, CRLF, and a last line without 
   expect((await rowsOf(type)).map((row) => row.properties)).toEqual([{ n: '0' }, { n: '1' }, { n: '2' }])
 })
 
+test.each(['', '\n', '\r\n\n'])('NDJSON without an event is 400: %j', async (body) => {
+  const message = 'expected at least one event, one a line'
+  for (const [sent, headers] of [
+    [body, NDJSON],
+    [Bun.gzipSync(body), { ...NDJSON, 'content-encoding': 'gzip' }],
+  ] as const) {
+    const response = await collector.post(sent, headers)
+    expect(response.status).toBe(400)
+    expect(await response.json()).toMatchObject({ error: { code: 'invalid_event', message } })
+  }
+})
+
 test('NDJSON tells bad lines by their number, also malformed ones, and takes the others', async () => {
   const good = JSON.stringify(makeDraft())
   const late = JSON.stringify(makeDraft({ timestamp: '2199-01-01' }))
