@@ -18,6 +18,8 @@ export type EventReader = (value: unknown, index: number, facts: RequestFacts, f
 /** The events of one request as a protocol parsed them. */
 export interface Drafts {
   readonly values: readonly unknown[]
+  /** Events of the same request that were refused before: they are counted, but take of what the key may send like the others. */
+  readonly refusedBefore?: number
   /** How one is read; left out: as the canonical protocol has it. */
   readonly read?: EventReader
   /** Parses the same text again without losing the digits of integers beyond 2^53. */
@@ -65,7 +67,7 @@ export class Pipeline {
   /** Resolves when the good ones among the events are durable. */
   async accept(facts: RequestFacts, drafts: Drafts): Promise<Receipt | Rejection> {
     const { length } = drafts.values
-    const asked = this.limit(facts, length)
+    const asked = this.limit(facts, length + (drafts.refusedBefore ?? 0))
     const rate = asked instanceof Promise ? await asked : asked
     if (isRejection(rate)) return this.counts.decided(facts, length, rate)
     const { events, findings } = read(facts, drafts)

@@ -6,6 +6,7 @@
  * error, with the number of events that had been accepted before.
  */
 import { Readable } from 'node:stream'
+import { setImmediate as nextLook } from 'node:timers/promises'
 import { presentedKey } from '../auth/presented-key.ts'
 import { discard } from '../discard.ts'
 import type { EventError, EventWarning } from '../event-reading.ts'
@@ -30,6 +31,10 @@ const BATCH_BYTES = 128 * 1024
 const FIRST_BYTES = 16 * 1024
 /** Batches of one request that may wait for their commit. */
 const BATCHES_WAITING_MAX = 4
+/** Lines that are parsed at one time. Those of good events hardly fill it before `BATCH_BYTES`; broken ones may be of one byte. */
+const PARSED_LINES_MAX = 2_000
+/** Lines of one body that may be no JSON. */
+const BROKEN_LINES_MAX = 1_000
 /** Errors, and warnings, that the answer lists. */
 const FINDINGS_MAX = 100
 
@@ -101,6 +106,7 @@ class Upload {
   accepted = 0
   private lines = 0
   private rejected = 0
+  private broken = 0
   private readonly errors: EventError[] = []
   private readonly warnings: EventWarning[] = []
   private refused: Rejection | undefined
@@ -209,7 +215,16 @@ class Upload {
     if (lines.at(-1) === '') lines.pop()
     const tooLong = lines.findIndex((line) => this.isTooLong(line))
     if (tooLong >= 0) lines.length = tooLong
-    this.accept(lines, bytes.length)
+    for (let end = PARSED_LINES_MAX; this.refused === undefined; end += PARSED_LINES_MAX) {
+      const isLast = end >= lines.length
+      this.accept(lines.slice(end - PARSED_LINES_MAX, end), isLast ? bytes.length : 0)
+      if (this.broken > BROKEN_LINES_MAX) {
+        await Promise.all(this.waiting) // one may be over the rate limit: then that is said
+        this.refused ??= this.tooManyBroken()
+      }
+      if (isLast) break
+      await nextLook()
+    }
     if (tooLong >= 0) this.refused ??= this.lineTooLong()
   }
 
@@ -241,6 +256,13 @@ class Upload {
     return reject('payload_too_large', `a line may have ${this.lineBytesMax} bytes, line ${this.lines + 1} has more`)
   }
 
+  private tooManyBroken(): Rejection {
+    const details = this.errors.map(({ index, path, message }) => ({ index, path, message }))
+    return reject('malformed_json', `more than ${BROKEN_LINES_MAX} lines are no JSON, the rest was not read`, {
+      details,
+    })
+  }
+
   private accept(lines: readonly string[], bytes: number): void {
     const firstIndex = this.lines
     this.lines += lines.length
@@ -248,25 +270,28 @@ class Upload {
     const values: unknown[] = []
     // Indexes count lines; an empty line is none, and a broken one is told at once.
     const indexes: number[] = []
+    const brokenBefore = this.broken
     for (const [offset, line] of lines.entries()) {
       if (line.length === 0 || line === '\r') continue
       const parsed = parseJson(line)
       if ('malformed' in parsed) {
         this.reject({ index: firstIndex + offset, code: 'malformed_json', path: '', message: parsed.malformed })
         this.counts.reject('malformed_json', 1)
+        if (++this.broken > BROKEN_LINES_MAX) break
         continue
       }
       good.push(line)
       values.push(parsed.value)
       indexes.push(firstIndex + offset)
     }
-    if (values.length === 0) {
+    const refusedBefore = this.broken - brokenBefore
+    if (values.length + refusedBefore > 0) {
+      const parseExactly = () => good.map(parseJsonExactly)
+      this.begin(bytes, this.edge.pipeline.accept(this.context, { values, refusedBefore, parseExactly }), indexes)
+    } else {
       this.heldBytes -= bytes
       this.edge.inFlight.release(bytes)
-      return
     }
-    const parseExactly = () => good.map(parseJsonExactly)
-    this.begin(bytes, this.edge.pipeline.accept(this.context, { values, parseExactly }), indexes)
   }
 
   private add(receipt: Receipt, indexes: readonly number[]): void {

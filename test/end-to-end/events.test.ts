@@ -290,6 +290,32 @@ test.each(['', '\n', '\r\n\n'])('NDJSON without an event is 400: %j', async (bod
   }
 })
 
+test('NDJSON is read until too many of its lines are no JSON, and what was good before stays', async () => {
+  const good = () => JSON.stringify(makeDraft())
+  const broken = Array.from({ length: 1_000 }, () => '{')
+  const few = await collector.post([good(), ...broken, good()].join('\n'), NDJSON)
+  expect(few.status).toBe(201)
+  expect(await few.json()).toMatchObject({ accepted: 2, rejected: 1_000 })
+  const many = await collector.post([good(), ...broken, good(), '{', good()].join('\n'), NDJSON)
+  expect(many.status).toBe(400)
+  const { error } = (await many.json()) as { error: { details: unknown[] } }
+  expect(error).toMatchObject({ code: 'malformed_json', message: expect.stringContaining('1000 lines'), accepted: 2 })
+  expect(error.details[0]).toMatchObject({ index: 1, path: '' })
+  expect(error.details).toHaveLength(100)
+})
+
+test('NDJSON of many short lines tells each by its number', async () => {
+  const short = Array.from({ length: 9_999 }, (_, n) => (n % 3 === 0 ? '' : '7'))
+  const late = JSON.stringify(makeDraft({ timestamp: '2199-01-01' }))
+  const response = await collector.post([...short, late].join('\n'), NDJSON)
+  expect(response.status).toBe(201)
+  expect(await response.json()).toMatchObject({
+    accepted: 1,
+    rejected: 6_666,
+    warnings: [{ index: 9_999, code: 'timestamp_in_future' }],
+  })
+})
+
 test('NDJSON tells bad lines by their number, also malformed ones, and takes the others', async () => {
   const good = JSON.stringify(makeDraft())
   const late = JSON.stringify(makeDraft({ timestamp: '2199-01-01' }))

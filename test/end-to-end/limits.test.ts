@@ -104,6 +104,18 @@ test('an upload of lines over the limit is refused as one that may come again, a
   expect(rate(refused).retryAfter).toBeGreaterThanOrEqual(1)
 })
 
+test('lines that are no JSON take of the rate as well, and one that is over it is told so', async () => {
+  const collector = await start()
+  const key = await createKey(collector, '--tier', '60')
+  const upload = (lines: number) =>
+    collector.post('{\n'.repeat(lines), { 'api-key': key, 'content-type': 'application/x-ndjson' })
+  const first = await upload(100)
+  expect(first.status).toBe(400)
+  expect(rate(first).remaining).toBeLessThanOrEqual(21)
+  expect((await upload(100)).status).toBe(429)
+  expect((await upload(100_000)).status).toBe(429)
+})
+
 test('a key’s own limit on bodies holds for each line of an upload, whether it is lower or higher', async () => {
   const collector = await start()
   const line = (strings: number) =>
