@@ -23,7 +23,8 @@ export function toJson({ query, findings, outcome, stays }: EraseReport) {
       kept: is_given === 0,
     })),
     aliases: findings.aliases.map(({ userId, events }) => ({ user_id: userId, events })),
-    texts: findings.texts,
+    texts: findings.texts.listed,
+    texts_total: findings.texts.total,
     dead_letters: findings.deadLetters,
     removed: outcome?.removed ?? {},
     texts_removed: outcome?.textsRemoved ?? 0,
@@ -70,10 +71,12 @@ function noteLines({ findings, outcome }: EraseReport): string[] {
       ({ userId, events }) =>
         `An alias event says that user ${userId} (${events} events) is the same person: --user ${userId} if so.`,
     ),
-    ...texts
+    ...texts.listed
       .slice(0, TEXTS_SHOWN)
       .map(({ table, column, text }) => `May name the person: ${table}, ${column} ${JSON.stringify(text)}`),
-    ...(texts.length > TEXTS_SHOWN ? [`… and ${texts.length - TEXTS_SHOWN} more (--json lists all)`] : []),
+    ...(texts.total > TEXTS_SHOWN
+      ? [`… and ${texts.total - TEXTS_SHOWN} more (--json lists ${texts.listed.length})`]
+      : []),
     ...(outcome === undefined || outcome.textsRemoved === 0
       ? []
       : [`Rows of aggregates removed: ${outcome.textsRemoved}.`]),

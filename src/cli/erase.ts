@@ -53,7 +53,7 @@ export async function eraseCommand(options: EraseCommandOptions): Promise<void> 
   const eraseFrom = async (store: Store): Promise<void> => {
     const approve = async (findings: Findings): Promise<boolean> => {
       if (options.dryRun) return false
-      if (findings.texts.length > 0 && paths === undefined) throw new CommandFailure(undecided(findings))
+      if (findings.texts.total > 0 && paths === undefined) throw new CommandFailure(undecided(findings))
       if (!options.yes) {
         printReport({ query, findings, outcome: undefined, stays: await whatStays(store, config.dataDir) })
         if (!(await isConfirmed())) throw new CommandFailure('not confirmed: nothing is removed')
@@ -132,9 +132,9 @@ function readAddress(option: string, address: string): string {
 }
 
 function undecided({ texts }: Findings): string {
-  const [first] = texts
+  const [first] = texts.listed
   const example = first === undefined ? '' : ` (${first.table}: ${first.column} ${JSON.stringify(first.text)})`
-  return `${texts.length} texts in aggregates may name the person${example}: nothing is removed yet; see them with --dry-run, then say --paths remove or --paths keep`
+  return `${texts.total} texts in aggregates may name the person${example}: nothing is removed yet; see them with --dry-run, then say --paths remove or --paths keep`
 }
 
 async function isConfirmed(): Promise<boolean> {

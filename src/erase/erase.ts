@@ -20,7 +20,7 @@ import { type Alias, checkWorkspace, Person, type PersonQuery } from './person.t
 import { areSharedSessionsRight, restoreSharedSessions } from './sessions.ts'
 import type { Store } from './store.ts'
 import { AGGREGATES, PERSONAL_TABLES, type PersonalTable } from './tables.ts'
-import { emailAddresses, type FoundText, findTexts } from './texts.ts'
+import { emailAddresses, type FoundTexts, findTexts } from './texts.ts'
 import { type Unflushed, untilFlushed } from './unflushed.ts'
 
 /** Rows by table; only of tables that there are. */
@@ -33,7 +33,7 @@ export interface Findings {
   readonly sharedSessions: number
   readonly sharedDevices: readonly { anonymous_id: string; is_given: number; events: number }[]
   readonly aliases: readonly Alias[]
-  readonly texts: readonly FoundText[]
+  readonly texts: FoundTexts
   readonly deadLetters: readonly FoundDeadLetter[]
 }
 
@@ -193,18 +193,19 @@ class Erasure {
   /** What was noted before the traits were gone: they told the e-mail addresses. */
   async #clearTexts(): Promise<Problem[]> {
     const { store, texts: decision } = this.#options
-    const found = this.#findings.texts
-    if (found.length === 0 || decision === 'keep') return []
+    const { total } = this.#findings.texts
+    if (total === 0 || decision === 'keep') return []
     if (decision === undefined) {
-      const message = `${found.length} texts in aggregates may name the person: say --paths remove or --paths keep`
+      const message = `${total} texts in aggregates may name the person: say --paths remove or --paths keep`
       return [problem('texts_undecided', message)]
     }
     const { conditions, table: marker } = this.#person
-    for (const table of Object.keys(AGGREGATES).filter((name) => found.some((text) => text.table === name))) {
+    for (const table of await store.existing(Object.keys(AGGREGATES))) {
       const condition = conditions.namingRowsOf(table)
       const [row] = await store.rows<{ found: number }>(
         `SELECT count() AS found FROM ${store.layout.table(table)} WHERE ${condition}`,
       )
+      if ((row?.found ?? 0) === 0) continue
       const failure = await deleteRows(store, { table, condition, isPartitioned: false, marker })
       if (failure !== undefined) return [failure]
       this.#textsRemoved += row?.found ?? 0

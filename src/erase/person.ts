@@ -183,6 +183,13 @@ export class Person {
     await this.#insert(ids.map((id) => ({ kind, scope, id })))
   }
 
+  /** How many texts are noted, over all aggregates. */
+  async countTexts(): Promise<number> {
+    const texts = `SELECT DISTINCT scope, id FROM ${this.#layout.local(this.table)} WHERE kind = 'text'`
+    const [row] = await this.#store.rows<{ texts: number }>(`SELECT count() AS texts FROM (${texts})`)
+    return row?.texts ?? 0
+  }
+
   async #insert(values: readonly object[]): Promise<void> {
     await this.#store.insert(this.table, values)
     await this.#store.everywhere(this.#layout.spread(this.table))

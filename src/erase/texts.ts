@@ -16,10 +16,19 @@ export interface FoundText {
   readonly text: string
 }
 
+/** What was found. */
+export interface FoundTexts {
+  /** The first 100,000. */
+  readonly listed: readonly FoundText[]
+  readonly total: number
+}
+
 /** Words in one query, in up to three forms each: ClickHouse searches for 255 at once. */
 const WORDS_AT_ONCE = 80
-/** Looked at for so many words in one aggregate. Who has more has an id that is an everyday word. */
-const TEXTS_MAX = 100_000
+/** About so many texts are held at one time. */
+const TEXTS_AT_ONCE = 20_000
+/** Kept for the report. The run's table has all of them. */
+const TEXTS_LISTED_MAX = 100_000
 /** An e-mail address in JSON text. */
 const EMAIL = '[^\\s"\\\\@]+@[^\\s"\\\\@]+\\.[^\\s"\\\\@]+'
 
@@ -34,41 +43,48 @@ export async function emailAddresses(store: Store, person: Person): Promise<stri
   return rows.map(({ address }) => address)
 }
 
-/** Finds the texts, and notes them among the ids of the run. */
-export async function findTexts(store: Store, person: Person, addresses: readonly string[]): Promise<FoundText[]> {
+/** Finds the texts, and notes all of them among the ids of the run. */
+export async function findTexts(store: Store, person: Person, addresses: readonly string[]): Promise<FoundTexts> {
   const ids = [...(await person.ids('user')), ...(await person.ids('device'))]
   const words = [...ids.map((text) => wordOf(text, '')), ...addresses.map((text) => wordOf(text, 'i'))]
-  const found: FoundText[] = []
+  const listed = new Map<string, FoundText>()
   for (let first = 0; first < words.length; first += WORDS_AT_ONCE) {
     const some = words.slice(first, first + WORDS_AT_ONCE)
     const scope = String(first)
-    await person.note(
-      'word',
-      scope,
-      some.flatMap(({ forms }) => forms),
-    )
+    const forms = some.flatMap((word) => word.forms)
+    await person.note('word', scope, forms)
     for (const table of await store.existing(Object.keys(AGGREGATES))) {
       const column = AGGREGATES[table] ?? ''
-      const texts = (await candidates(store, person, table, scope)).filter((text) =>
-        some.some(({ pattern }) => pattern.test(text)),
-      )
-      await person.note('text', table, texts)
-      found.push(...texts.map((text) => ({ table, column, text })))
+      for await (const candidates of candidatesOf(store, person, table, scope)) {
+        const texts = candidates.filter((text) => some.some(({ pattern }) => pattern.test(text)))
+        await person.note('text', table, texts)
+        for (const text of texts.slice(0, TEXTS_LISTED_MAX - listed.size))
+          listed.set(JSON.stringify([table, text]), { table, column, text })
+      }
     }
   }
-  const isNew = new Set<string>()
-  return found.filter(({ table, text }) => isNew.size < isNew.add(JSON.stringify([table, text])).size)
+  return { listed: [...listed.values()], total: await person.countTexts() }
 }
 
-/** Texts with one of the words in them, if only as a part of another. The words go through the run's table: no query has ids in it. */
-async function candidates(store: Store, person: Person, table: string, scope: string): Promise<string[]> {
+/**
+ * Texts with one of the words in them, if only as a part of another: how many these are nobody knows before, so they come in portions. By a
+ * hash, since the last text of a portion must not be in the next query: words go through the run's table, and no query has ids in it. And
+ * without LIMIT, for which ClickHouse cuts its connection to a shard. With a word that others do not know a client cannot choose its portion.
+ */
+async function* candidatesOf(store: Store, person: Person, table: string, scope: string): AsyncGenerator<string[]> {
   const { conditions } = person
   const words = `(SELECT groupArray(id) FROM ${conditions.set('word', scope)})`
-  const rows = await store.rows<{ text: string }>(
-    `SELECT DISTINCT toString(${AGGREGATES[table]}) AS text FROM ${store.layout.table(table)}
-     WHERE ${conditions.workspace} AND multiSearchAnyCaseInsensitiveUTF8(text, ${words}) ORDER BY text LIMIT ${TEXTS_MAX}`,
-  )
-  return rows.map(({ text }) => text)
+  const from = `FROM ${store.layout.table(table)}
+    WHERE ${conditions.workspace} AND multiSearchAnyCaseInsensitiveUTF8(text, ${words})`
+  const column = `toString(${AGGREGATES[table]}) AS text`
+  const [row] = await store.rows<{ texts: number }>(`SELECT uniq(${column}) AS texts ${from}`)
+  const portions = Math.ceil((row?.texts ?? 0) / TEXTS_AT_ONCE)
+  for (let portion = 0; portion < portions; portion += 1) {
+    const rows = await store.rows<{ text: string }>(
+      `SELECT DISTINCT ${column} ${from} AND sipHash64(text, '${person.table}') % ${portions} = ${portion} ORDER BY text`,
+    )
+    yield rows.map(({ text }) => text)
+  }
 }
 
 /** As it may stand in an address: plain, or percent-encoded. */

@@ -193,7 +193,7 @@ describe('what is removed', () => {
         `SELECT arraySort(groupUniqArray(type)) FROM events_per_hour WHERE workspace_id = '${workspace.id}' AND type != 'identify'`,
       )
     const { outcome, findings } = await workspace.erase({ users: ['u_42'] })
-    expect(findings.texts.filter(({ table }) => table === 'events_per_day')).toEqual([
+    expect(findings.texts.listed.filter(({ table }) => table === 'events_per_day')).toEqual([
       { table: 'events_per_day', column: 'type', text: 'mail to ADA%40shop.test' },
       { table: 'events_per_day', column: 'type', text: 'welcome u_42' },
     ])
@@ -202,6 +202,22 @@ describe('what is removed', () => {
     const again = await workspace.erase({ users: ['u_42'] }, { texts: 'remove' })
     expect(again.outcome).toMatchObject({ textsRemoved: 3, problems: [] })
     expect(await types()).toBe(`['mail to ADA%40shop.test','welcome u_421']\n`) // the address is not known any more
+  })
+
+  test.each([
+    ['have the id within another word', '/product/42', 1],
+    ['may name the person as well', '/product/42/', 120_001],
+  ])('however many texts %s, none that names the person stays', async (_, prefix, total) => {
+    const workspace = newWorkspace()
+    await workspace.insert(numbered([{ userId: '42', type: 'pageview', path: '/users/42' }, { userId: '43' }]))
+    await workspace.query(`INSERT INTO pages_per_day (tenant_id, workspace_id, day, path, pageviews)
+      SELECT 'tenant', '${workspace.id}', today(), concat('${prefix}', toString(number + 1000000)), 1 FROM numbers(120000)`)
+    const { findings, outcome } = await workspace.erase({ users: ['42'] }, { texts: 'remove' })
+    expect(findings.texts.total).toBe(total)
+    expect(findings.texts.listed).toHaveLength(Math.min(total, 100_000))
+    expect(outcome).toMatchObject({ textsRemoved: total, problems: [] })
+    const left = `SELECT countIf(path LIKE '/product/%'), countIf(path = '/users/42') FROM pages_per_day`
+    expect(await workspace.query(`${left} WHERE workspace_id = '${workspace.id}'`)).toBe(`${120_001 - total}\t0\n`)
   })
 })
 

@@ -149,7 +149,7 @@ describe('a person on two shards', () => {
       sharedDevices: [{ anonymous_id: 'kiosk', is_given: 0, events: 1 }],
       aliases: [{ userId: 'ada-before', events: 1 }],
     })
-    expect(findings.texts).toContainEqual({ table: 'events_per_day', column: 'type', text: `mail to ${email}` })
+    expect(findings.texts.listed).toContainEqual({ table: 'events_per_day', column: 'type', text: `mail to ${email}` })
     expect(outcome).toMatchObject({ removed: findings.rows, textsRemoved: 3, sessionsRestored: 2, problems: [] })
     expect(await workspace.numbers()).toEqual([2, 3, 6, 7, 10, 11, 15, 17])
     const session = (id = '') =>
