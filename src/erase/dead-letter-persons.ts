@@ -7,6 +7,8 @@ import type { Person, PersonQuery } from './person.ts'
 /** A dead letter that holds, or may hold, events of the person. */
 export interface FoundDeadLetter {
   readonly name: string
+  /** It is being written, or was left so by a crash a moment ago; the name is that of the file. */
+  readonly isDraft?: true
   /** All of its events, of whomever; undefined when it is damaged. */
   readonly events: number | undefined
   /** Of the person; undefined when it cannot be read: then nobody knows. */
@@ -19,8 +21,10 @@ export async function findInDeadLetters(
   person: Person,
   query: PersonQuery,
 ): Promise<FoundDeadLetter[]> {
+  // Drafts first: one that becomes a dead letter meanwhile is among these.
+  const drafts = await letters.drafts()
   const names = await letters.names()
-  if (names.length === 0) return []
+  if (names.length + drafts.length === 0) return []
   const users = new Set(await person.ids('user'))
   const devices = new Set(await person.ids('device'))
   const sessions = new Set(await person.ids('nameless'))
@@ -29,7 +33,7 @@ export async function findInDeadLetters(
     if (userId !== '') return users.has(userId)
     return anonymousId !== '' ? devices.has(anonymousId) : sessions.has(sessionId)
   }
-  const found: FoundDeadLetter[] = []
+  const found: FoundDeadLetter[] = drafts.map((name) => ({ name, isDraft: true, events: undefined, own: undefined }))
   for (const name of names) {
     const letter = await letters.read(name)
     if (isProblem(letter)) {

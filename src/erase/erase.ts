@@ -75,6 +75,7 @@ export async function erase(
   const { store, query, isDryRun } = options
   const stopped = (isDryRun ? undefined : await untilFlushed(options.unflushed)) ?? (await checkWorkspace(store, query))
   if (stopped !== undefined) return stopped
+  if (!isDryRun) await options.letters.removeDrafts()
   const person = await Person.open(store, query)
   if (isProblem(person)) return person
   let mayForget = true
@@ -220,9 +221,18 @@ class Erasure {
     if (dropDeadLetters) {
       for (const { name, own } of found) if (own !== undefined && (await letters.remove(name))) dropped.push(name)
     }
-    const left = found.filter(({ name }) => !dropped.includes(name)).map(({ name }) => name)
-    if (left.length === 0) return { dropped, problems: [] }
-    const message = `dead letters hold, or may hold, events of the person: ${left.join(', ')}; drop them with --drop-dead-letters or \`penstock dead-letter drop\``
-    return { dropped, problems: [problem('dead_letters', message)] }
+    const left = found.filter(({ name }) => !dropped.includes(name))
+    const namesOf = (letters: typeof found) => letters.map(({ name }) => name).join(', ')
+    const drafts = left.filter(({ isDraft }) => isDraft === true)
+    const whole = left.filter(({ isDraft }) => isDraft !== true)
+    const wholeMessage = `dead letters hold, or may hold, events of the person: ${namesOf(whole)}; drop them with --drop-dead-letters or \`penstock dead-letter drop\``
+    const draftsMessage = `dead letters are being written, or were when a collector was killed: ${namesOf(drafts)}; run this again in a minute`
+    return {
+      dropped,
+      problems: [
+        ...(whole.length === 0 ? [] : [problem('dead_letters', wholeMessage)]),
+        ...(drafts.length === 0 ? [] : [problem('dead_letters', draftsMessage)]),
+      ],
+    }
   }
 }

@@ -17,7 +17,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { errorCode } from '../log/file-system.ts'
 import { type Problem, problem, reasonOf } from '../problem.ts'
-import { listNames, removeDurably, writeDurably } from './durable-file.ts'
+import { DRAFT_SUFFIX, listNames, removeDrafts, removeDurably, writeDurably } from './durable-file.ts'
 
 const FORMAT = 'penstock-dead-letter/1'
 const SUFFIX = '.dead-letter'
@@ -117,6 +117,20 @@ export class DeadLetters {
     return names
       .flatMap((name) => (name.endsWith(SUFFIX) ? [name.slice(0, -SUFFIX.length)] : []))
       .sort(BY_NUMBERS.compare)
+  }
+
+  /** Files of dead letters that are being written, or that a crash left so. Throws the file system's error. */
+  async drafts(): Promise<string[]> {
+    const names = await listNames(this.#directory)
+    return names.filter((name) => name.includes(`${SUFFIX}.`) && name.endsWith(DRAFT_SUFFIX))
+  }
+
+  /**
+   * Removes drafts that a crash left, those of the last minute excepted. Nothing is lost: their records are in a segment, which is not released
+   * before its dead letters are written. Throws the file system's error.
+   */
+  removeDrafts(): Promise<void> {
+    return removeDrafts(this.#directory)
   }
 
   /** Reads one and holds it against its checksums. */

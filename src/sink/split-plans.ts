@@ -15,7 +15,7 @@ import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import type { SealedSegment } from '../log/event-log.ts'
 import { tokenInName } from './dead-letters.ts'
-import { DRAFT_SUFFIX, listNames, removeDurably, writeDurably } from './durable-file.ts'
+import { listNames, removeDrafts, removeDurably, writeDurably } from './durable-file.ts'
 import type { Narrowed } from './narrowing.ts'
 
 const PLAN = Type.Object({
@@ -94,8 +94,9 @@ export class SplitPlans {
 
   /** Removes what is of no use any more: plans that were done long ago, and drafts that a crash left. */
   async tidy(): Promise<void> {
+    await removeDrafts(this.#directory)
     for (const name of await listNames(this.#directory)) {
-      if (!name.endsWith(DONE_SUFFIX) && !name.endsWith(DRAFT_SUFFIX)) continue
+      if (!name.endsWith(DONE_SUFFIX)) continue
       const status = await stat(join(this.#directory, name)).catch(ignoreMissing)
       const changedAt = status === undefined ? Date.now() : Math.max(status.mtimeMs, status.ctimeMs)
       if (Date.now() - changedAt > DONE_KEPT_MS) await removeDurably(this.#directory, name)

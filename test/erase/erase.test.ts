@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AGGREGATES, INTERNAL_TABLES, NAMELESS_AGGREGATES, PERSONAL_TABLES } from '../../src/erase/tables.ts'
@@ -288,6 +288,23 @@ describe('what is not in ClickHouse yet', () => {
     expect(again.outcome).toMatchObject({ deadLettersDropped: ['log-1-0', 'log-1-3'], problems: [] })
     expect(await letters.names()).toEqual(['log-1-1', 'log-1-2'])
     expect(await server.query(`SHOW TABLES FROM ${target.database} LIKE 'erasing%'`)).toBe('')
+  })
+
+  test('a dead letter that is half written may hold some; a minute later it was left by a crash, and is removed', async () => {
+    const workspace = newWorkspace()
+    await workspace.insert(numbered([{ userId: 'ada' }]))
+    mkdirSync(join(workspace.dataDir, 'dead-letters'))
+    const name = 'log-1-0.dead-letter.0123456789ab.draft'
+    const draft = join(workspace.dataDir, 'dead-letters', name)
+    writeFileSync(draft, 'ada')
+    const { outcome, findings } = await workspace.erase({ users: ['ada'] }, { dropDeadLetters: true })
+    expect(findings.deadLetters).toMatchObject([{ name, isDraft: true }])
+    expect(outcome.problems).toMatchObject([{ problem: 'dead_letters' }])
+    const before = new Date(Date.now() - 61_000)
+    utimesSync(draft, before, before)
+    expect((await workspace.find({ users: ['ada'] })).deadLetters).toHaveLength(1)
+    expect((await workspace.erase({ users: ['ada'] })).outcome.problems).toEqual([])
+    expect(existsSync(draft)).toBe(false)
   })
 })
 
