@@ -3,6 +3,7 @@
  *
  *     wait    until all that was accepted before is in ClickHouse
  *     find    who the person is: `person.ts`
+ *     turn    wait for other runs that remove the same person, and look again if there are any: `run.ts`
  *     delete  sessions, events, traits: `mutation.ts`; make shared sessions again: `sessions.ts`
  *     wait    until all that was accepted while the parts were written anew is in ClickHouse, too
  *     count   when there are rows, go on with `find`
@@ -79,22 +80,29 @@ export async function erase(
   const person = await Person.open(store, query)
   if (isProblem(person)) return person
   let mayForget = true
+  let hasFailed = false
   try {
     await person.find()
     const addresses = await emailAddresses(store, person)
     const findings = await look(options, person, addresses)
     if (!(await approve(findings))) return { findings, outcome: undefined }
     mayForget = false // of a run that broke off the ids are kept: see `person.ts`
-    await person.dropLeftTables()
-    const outcome = await new Erasure(options, person, findings).run()
+    const hadOthers = await person.run.takeTurn()
+    if (isProblem(hadOthers)) return hadOthers
+    await person.run.dropLeftTables()
+    if (hadOthers) await person.find()
+    const rows = hadOthers ? await countRows(store, person) : findings.rows
+    const outcome = await new Erasure(options, person, { ...findings, rows }).run()
     mayForget = outcome.problems.length === 0
     return { findings, outcome }
   } catch (error) {
-    if (mayForget) await person.drop().catch(() => undefined) // what broke it off says more
-    mayForget = false
+    if (mayForget) await person.run.drop().catch(() => undefined) // what broke it off says more
+    hasFailed = true
     throw error
   } finally {
-    if (mayForget) await person.drop()
+    if (!mayForget)
+      await person.run.leave().catch(() => undefined) // then it is known by its silence
+    else if (!hasFailed) await person.run.drop()
   }
 }
 
@@ -174,7 +182,7 @@ class Erasure {
 
   async #deleteRound(counts: RowCounts): Promise<Problem | undefined> {
     const { store } = this.#options
-    const { conditions, table: marker } = this.#person
+    const { conditions, run } = this.#person
     for (const table of PERSONAL_TABLES) {
       const rows = counts[table]
       if (rows === undefined) continue
@@ -182,7 +190,7 @@ class Erasure {
       if (rows > 0 || isMixed) {
         const condition = conditions.rowsOf(table)
         const isPartitioned = table === 'events'
-        const failure = await deleteRows(store, { table, condition, isPartitioned, marker })
+        const failure = await deleteRows(store, { table, condition, isPartitioned, marker: run.table })
         if (failure !== undefined) return failure
       }
       if (isMixed) this.#sessionsRestored = await restoreSharedSessions(store, this.#person)
@@ -200,14 +208,14 @@ class Erasure {
       const message = `${total} texts in aggregates may name the person: say --paths remove or --paths keep`
       return [problem('texts_undecided', message)]
     }
-    const { conditions, table: marker } = this.#person
+    const { conditions, run } = this.#person
     for (const table of await store.existing(Object.keys(AGGREGATES))) {
       const condition = conditions.namingRowsOf(table)
       const [row] = await store.rows<{ found: number }>(
         `SELECT count() AS found FROM ${store.layout.table(table)} WHERE ${condition}`,
       )
       if ((row?.found ?? 0) === 0) continue
-      const failure = await deleteRows(store, { table, condition, isPartitioned: false, marker })
+      const failure = await deleteRows(store, { table, condition, isPartitioned: false, marker: run.table })
       if (failure !== undefined) return [failure]
       this.#textsRemoved += row?.found ?? 0
     }

@@ -58,11 +58,15 @@ export async function killOrphans(store: Store, idsTablePrefix: string): Promise
   const { home, system } = store.layout
   const idsTable = `extract(command, '${idsTablePrefix}[0-9a-f]+')`
   // Every server looks for the table among its own.
-  const orphans = await store.rows<{ marker: string }>(
-    `SELECT DISTINCT ${idsTable} AS marker FROM ${system('mutations')}
-     WHERE database = ${quote(home)} AND NOT is_done AND ${idsTable} != ''
-     AND ${idsTable} NOT IN (SELECT name FROM system.tables WHERE database = ${quote(home)})`,
-  )
+  const find = () =>
+    store.rows<{ marker: string }>(
+      `SELECT DISTINCT ${idsTable} AS marker FROM ${system('mutations')}
+       WHERE database = ${quote(home)} AND NOT is_done AND ${idsTable} != ''
+       AND ${idsTable} NOT IN (SELECT name FROM system.tables WHERE database = ${quote(home)})`,
+    )
+  const found = new Set((await find()).map(({ marker }) => marker))
+  // Tables are looked at first: a run may have made its own, and begun a mutation, before these are.
+  const orphans = found.size === 0 ? [] : (await find()).filter(({ marker }) => found.has(marker))
   for (const { marker } of orphans) await takeBack(store, marker)
 }
 

@@ -19,12 +19,12 @@
  *
  * The ids are in a table and not in the statements, because ClickHouse keeps the text of a mutation for the next hundred, and logs that of
  * queries. They are only added to, never taken out, through all rounds of a run: once the events of a login are gone, nothing else tells
- * whose the device was. For the same reason the table of a run that broke off stays, and the next run for the same person takes it over.
+ * whose the device was. For the same reason the table of a run that broke off stays, and the next run for the same person takes it over; see
+ * `run.ts`.
  */
-import { randomBytes } from 'node:crypto'
 import { type Problem, problem } from '../problem.ts'
 import type { Layout } from './layout.ts'
-import { killOrphans, mutationsDone } from './mutation.ts'
+import { Run } from './run.ts'
 import type { Store } from './store.ts'
 import { Conditions, EVENT_SESSION, type IdKind, PERSONAL_TABLES, quote } from './tables.ts'
 
@@ -43,59 +43,37 @@ export interface Alias {
   readonly events: number
 }
 
-const PREFIX = 'erasing_'
 const PREVIOUS_ID = `ifNull(properties.previousId.:String, '')`
 
-/** The ids of one run. */
+/** The person of one run. */
 export class Person {
-  readonly table: string
+  readonly run: Run
   readonly conditions: Conditions
   readonly #layout: Layout
   readonly #store: Store
-  readonly #query: PersonQuery
-  readonly #leftTables: string[] = []
 
   private constructor(store: Store, query: PersonQuery) {
-    this.table = `${PREFIX}${randomBytes(8).toString('hex')}`
+    this.run = new Run(store, query)
     this.#layout = store.layout
-    this.conditions = new Conditions({ ...query, idsTable: store.layout.local(this.table) })
+    this.conditions = new Conditions({ ...query, idsTable: store.layout.local(this.run.table) })
     this.#store = store
-    this.#query = query
   }
 
-  /** Makes the run's table, with the ids that are given and those of runs for the same person that broke off. */
+  /** Begins a run, with the ids that are given and those of runs for the same person that broke off. */
   static async open(store: Store, query: PersonQuery): Promise<Person | Problem<'mutation_failed'>> {
     const person = new Person(store, query)
-    await killOrphans(store, PREFIX)
-    try {
-      return (await person.#begin()) ?? person
-    } catch (error) {
-      await person.drop().catch(() => undefined) // what broke it off says more
-      throw error
-    }
-  }
-
-  async #begin(): Promise<Problem<'mutation_failed'> | undefined> {
-    const { users, anonymousIds } = this.#query
-    await this.#make(this.table)
     const given = (kind: IdKind, ids: readonly string[]) =>
       ids.map((id) => ({ kind, scope: '', id: id.toWellFormed() }))
-    await this.#insert([...given('user', users), ...given('given', anonymousIds), ...given('device', anonymousIds)])
-    return this.#takeOver()
-  }
-
-  /** The comment says whose run it was: ids of another workspace are never taken over. */
-  async #make(name: string): Promise<void> {
-    const create = `CREATE TABLE IF NOT EXISTS ${name} (kind LowCardinality(String), scope LowCardinality(String), id String)
-      ENGINE = MergeTree ORDER BY (kind, scope, id)
-      SETTINGS non_replicated_deduplication_window = 0, fsync_after_insert = 1, fsync_part_directory = 1
-      COMMENT ${quote(this.#comment)}`
-    await this.#store.everywhere(this.#layout.idsTable(create))
-  }
-
-  get #comment(): string {
-    const { tenantId, workspaceId } = this.#query
-    return `Ids of a run of penstock erase for ${JSON.stringify([tenantId, workspaceId])}; dropped at its end`
+    const { users, anonymousIds } = query
+    const ids = [...given('user', users), ...given('given', anonymousIds), ...given('device', anonymousIds)]
+    let hasBegun = false
+    try {
+      const failure = await person.run.begin(ids)
+      hasBegun = failure === undefined
+      return failure ?? person
+    } finally {
+      if (!hasBegun) await person.run.drop().catch(() => undefined) // what broke it off says more
+    }
   }
 
   /** Finds ids that are not known yet. */
@@ -164,7 +142,7 @@ export class Person {
        WHERE ${c.workspace} AND user_id != '' AND user_id NOT IN ${c.set('user')} AND user_id GLOBAL IN (
          SELECT ${PREVIOUS_ID} FROM ${events} WHERE ${isAlias} AND user_id IN ${c.set('user')}
          UNION ALL SELECT user_id FROM ${events} WHERE ${isAlias} AND ${PREVIOUS_ID} IN (
-           SELECT id FROM ${this.#layout.local(this.table)} WHERE kind IN ('user', 'device')))
+           SELECT id FROM ${this.#layout.local(this.run.table)} WHERE kind IN ('user', 'device')))
        GROUP BY id ORDER BY id`,
     )
     return rows.map(({ id, events: count }) => ({ userId: id, events: count }))
@@ -180,29 +158,20 @@ export class Person {
 
   /** Adds what was found elsewhere. */
   async note(kind: 'word' | 'text', scope: string, ids: readonly string[]): Promise<void> {
-    await this.#insert(ids.map((id) => ({ kind, scope, id })))
+    await this.run.insert(ids.map((id) => ({ kind, scope, id })))
   }
 
   /** How many texts are noted, over all aggregates. */
   async countTexts(): Promise<number> {
-    const texts = `SELECT DISTINCT scope, id FROM ${this.#layout.local(this.table)} WHERE kind = 'text'`
+    const texts = `SELECT DISTINCT scope, id FROM ${this.#layout.local(this.run.table)} WHERE kind = 'text'`
     const [row] = await this.#store.rows<{ texts: number }>(`SELECT count() AS texts FROM (${texts})`)
     return row?.texts ?? 0
-  }
-
-  async #insert(values: readonly object[]): Promise<void> {
-    await this.#store.insert(this.table, values)
-    await this.#store.everywhere(this.#layout.spread(this.table))
   }
 
   /** Adds what a query finds, each once, without the empty id. */
   async #add(kind: IdKind, query: string): Promise<void> {
     const known = this.conditions.set(kind)
-    await this.#store.run(
-      `INSERT INTO ${this.#layout.local(this.table)} (kind, scope, id)
-       SELECT DISTINCT '${kind}', '', id FROM (${query}) WHERE id != '' AND id NOT IN ${known}`,
-    )
-    await this.#store.everywhere(this.#layout.spread(this.table))
+    await this.run.insertFrom(`SELECT DISTINCT '${kind}', '', id FROM (${query}) WHERE id != '' AND id NOT IN ${known}`)
   }
 
   /** Candidates and given ids that an event, or an alias, of another user names. */
@@ -210,53 +179,10 @@ export class Person {
     const c = this.conditions
     const events = this.#layout.table('events')
     const isAnother = `user_id != '' AND user_id NOT IN ${c.set('user')}`
-    const ids = `(SELECT id FROM ${this.#layout.local(this.table)} WHERE kind IN ('candidate', 'given'))`
+    const ids = `(SELECT id FROM ${this.#layout.local(this.run.table)} WHERE kind IN ('candidate', 'given'))`
     return `SELECT anonymous_id AS id FROM ${events} WHERE ${c.workspace} AND ${isAnother} AND anonymous_id IN ${ids}
       UNION ALL
       SELECT ${PREVIOUS_ID} AS id FROM ${events} WHERE ${c.workspace} AND type = 'alias' AND ${isAnother} AND ${PREVIOUS_ID} IN ${ids}`
-  }
-
-  /**
-   * What earlier runs for one of these ids have found, when they did not come to their end. On a cluster their tables may be at some of the
-   * shards only, or have other rows at each: they are made whole, and every shard is asked.
-   */
-  async #takeOver(): Promise<Problem<'mutation_failed'> | undefined> {
-    const left = await this.#store.rows<{ name: string }>(
-      `SELECT DISTINCT name FROM ${this.#layout.system('tables')} WHERE database = ${quote(this.#layout.home)}
-       AND startsWith(name, '${PREFIX}') AND name != '${this.table}' AND comment = ${quote(this.#comment)}`,
-    )
-    const own = this.#layout.local(this.table)
-    for (const { name } of left) {
-      await this.#make(name)
-      const other = this.#layout.each(`SELECT kind, scope, id FROM ${this.#layout.local(name)}`)
-      const [same] = await this.#store.rows<{ ids: number }>(
-        `SELECT count() AS ids FROM ${other} WHERE (kind, id) IN (SELECT kind, id FROM ${own} WHERE kind IN ('user', 'given'))`,
-      )
-      if ((same?.ids ?? 0) === 0) continue
-      const failure = await mutationsDone(this.#store, name)
-      if (failure !== undefined) return failure
-      await this.#store.run(
-        `INSERT INTO ${own} (kind, scope, id)
-         SELECT DISTINCT kind, scope, id FROM ${other} WHERE kind IN ('candidate', 'device', 'touched', 'nameless', 'mixed')`,
-      )
-      await this.#store.everywhere(this.#layout.spread(this.table))
-      this.#leftTables.push(name)
-    }
-    return undefined
-  }
-
-  /** This run does what those that broke off did not: their tables, whose ids it has taken over, can go. */
-  async dropLeftTables(): Promise<void> {
-    for (const name of this.#leftTables.splice(0)) await this.#dropTable(name)
-  }
-
-  /** Forgets the ids of this run. */
-  async drop(): Promise<void> {
-    await this.#dropTable(this.table)
-  }
-
-  async #dropTable(name: string): Promise<void> {
-    await this.#store.everywhere(`DROP TABLE IF EXISTS ${this.#layout.target(name)} SYNC`)
   }
 }
 

@@ -81,7 +81,7 @@ async function* candidatesOf(store: Store, person: Person, table: string, scope:
   const portions = Math.ceil((row?.texts ?? 0) / TEXTS_AT_ONCE)
   for (let portion = 0; portion < portions; portion += 1) {
     const rows = await store.rows<{ text: string }>(
-      `SELECT DISTINCT ${column} ${from} AND sipHash64(text, '${person.table}') % ${portions} = ${portion} ORDER BY text`,
+      `SELECT DISTINCT ${column} ${from} AND sipHash64(text, '${person.run.table}') % ${portions} = ${portion} ORDER BY text`,
     )
     yield rows.map(({ text }) => text)
   }

@@ -246,6 +246,8 @@ describe('a shard that is away', () => {
     expect(same).toBe(left)
     // As after a run that broke off while it wrote its ids, and then one that did while it dropped them.
     await queryClickHouse(urlOf(1), `INSERT INTO ${left} VALUES ('device', '', 'tablet')`, 'penstock_shard')
+    const silence = `ALTER TABLE ${left} DELETE WHERE kind = 'alive' SETTINGS mutations_sync = 1`
+    await queryClickHouse(urlOf(1), silence, 'penstock_shard')
     await queryClickHouse(urlOf(0), `DROP TABLE ${left} SYNC`, 'penstock_shard')
     const { outcome } = await workspace.erase({ users: ['ada'] })
     expect(outcome.problems).toEqual([])
@@ -255,6 +257,26 @@ describe('a shard that is away', () => {
     )
     expect(await tablesOfIds()).toEqual(['', ''])
   })
+})
+
+test('two runs for the same person at one time take turns, whichever shard each of them asks', async () => {
+  const [workspace, second] = newWorkspace()
+  const other = newWorkspace('penstock', urlOf(1))[0]
+  await insertAt(
+    [workspace, second],
+    [
+      [1, { userId: 'ada', sessionId: 's' }],
+      [2, { userId: 'bob', sessionId: 's' }],
+    ],
+  )
+  const runs = [workspace, new Workspace(other.target, workspace.id, other.dataDir, other.shardUrls)]
+  const results = await Promise.all(runs.map((run) => run.erase({ users: ['ada'] })))
+  expect(results.map(({ outcome }) => outcome.problems)).toEqual([[], []])
+  expect(await workspace.numbers()).toEqual([1])
+  expect(await workspace.query(`SELECT user_id, events FROM sessions WHERE workspace_id = '${workspace.id}'`)).toBe(
+    'bob\t1\n',
+  )
+  expect(await tablesOfIds()).toEqual(['', ''])
 })
 
 test('a mutation whose ids are gone is taken back at its shard, and not one of the same number at another', async () => {
