@@ -46,6 +46,12 @@ export class Bytes {
     this.capacity = KEPT_BYTES_MAX
   }
 
+  /** Gives all memory back; it is not to be used any more. */
+  free(): void {
+    heap.free(this.begin)
+    heap.free(changetype<usize>(this))
+  }
+
   /** Appends bytes. */
   append(from: usize, length: u32): void {
     this.ensure(length)

@@ -1,6 +1,5 @@
 /** Looks through a client's JSON object once, before anything is encoded: is it within the limits, and are its numbers what was sent? */
-
-import { escapeDots } from './path-trie.ts'
+import { pathPart } from './path-trie.ts'
 
 /** Depth, count and paths keep within what ClickHouse's parser and one block bear; 10 KB a string is the wire contract's. */
 export const JSON_LIMITS = {
@@ -119,7 +118,7 @@ function inspectPaths(object: object, path: string): void {
 function pathBytesOf(object: object, prefixBytes: number): number {
   let bytes = 0
   for (const [key, value] of Object.entries(object)) {
-    const ownBytes = Array.isArray(object) ? 0 : prefixBytes + Buffer.byteLength(escapeDots(key))
+    const ownBytes = Array.isArray(object) ? 0 : prefixBytes + Buffer.byteLength(pathPart(key))
     bytes += ownBytes
     if (typeof value !== 'object' || value === null) continue
     const isNested = !Array.isArray(object) && !Array.isArray(value)
