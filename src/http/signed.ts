@@ -10,14 +10,15 @@ export function isSigned(request: Request): boolean {
 
 const NOTHING = new Uint8Array(0)
 
-/** Checks the signature that a key wants or a request has; undefined: neither. A GET may come again with the same one. */
+/** Checks the signature that a key wants or a request has; undefined: neither. `isOnce` as `SignedRequest` has it. */
 export function verify(
   context: RequestContext,
   request: Request,
   raw: Uint8Array = NOTHING,
+  isOnce = true,
 ): UsedSignature | Rejection | undefined | Promise<UsedSignature | Rejection> {
   const { key, edge } = context
   if (key.signing === 'off') return undefined
-  const signed = { key, headers: request.headers, body: raw, isOnce: request.method !== 'GET' }
+  const signed = { key, headers: request.headers, body: raw, isOnce }
   return verifySignature(signed, edge.replays, Date.now())
 }

@@ -34,7 +34,7 @@ async function read(visit: Visit): Promise<string | Rejection> {
   const { edge, request } = visit
   const context = await admit(visit, presentedKey(request.headers), 'read')
   if (isRejection(context)) return context
-  const signature = await verify(context, request)
+  const signature = await verify(context, request, undefined, false)
   if (isRejection(signature)) return signature
   const question = readQuestion(request.url)
   if (isRejection(question)) return question

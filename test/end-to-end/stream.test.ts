@@ -1,5 +1,6 @@
 /** `WS /v1/stream`: acknowledged when durable, slowed down when too much comes, checked like every other door. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { createHmac } from 'node:crypto'
 import { join } from 'node:path'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
@@ -57,6 +58,22 @@ describe('the handshake', () => {
       fetch(url(`?api_key=${key}`).replace('ws:', 'http:'), { headers: { ...HANDSHAKE, origin } })
     expect((await handshake('https://evil.example')).status).toBe(403)
     expect((await handshake('https://shop.example')).status).toBe(101)
+  })
+
+  test('that is signed opens one socket for each signature', async () => {
+    const made = await cli('provision', '--tenant', 'signing', '--workspace', 'signing')
+    const names = ['--tenant', 'signing', '--workspace', 'signing', '--signing', 'required']
+    const { key } = await cli('keys', 'create', ...names)
+    const timestamp = String(Math.floor(Date.now() / 1000))
+    const signature = createHmac('sha256', made.signing_secret).update(`${timestamp}.`).digest('hex')
+    const headers = { 'api-key': key, 'x-timestamp': timestamp, 'x-signature': signature }
+    const handshake = () =>
+      fetch(url('').replace('ws:', 'http:'), { headers: { ...HANDSHAKE, ...headers } }).then(({ status }) => status)
+    const client = await StreamClient.open(url(''), { headers })
+    client.send([makeDraft()])
+    expect(await client.next()).toMatchObject({ type: 'ack', accepted: 1 })
+    client.close()
+    expect(await handshake()).toBe(401)
   })
 
   test('that is none is told so', async () => {
