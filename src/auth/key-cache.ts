@@ -203,8 +203,8 @@ export class KeyCache {
     const { signingSecret } = record
     if (isProblem(signingSecret)) {
       this.#complain(signingSecret, record)
-      if (before === undefined) return this.#refuse(key, 'unavailable', RETRY_MS)
-      return this.#goOn(key)
+      // Not what was known before: the secret may have been replaced, and the rest of the record may have changed with it.
+      return this.#refuse(key, 'unavailable', RETRY_MS)
     }
     const authenticated = toAuthenticated(record, signingSecret)
     if (this.#newsHeard !== newsBefore) return authenticated

@@ -261,7 +261,7 @@ describe('without the key of the signing secrets', () => {
     const lines: string[] = []
     const logger = createLogger({ level: 'info', destination: { write: (line: string) => lines.push(line) } })
     const source = await openTestControl({ dataDir, signingSecretsKey: 'b2'.repeat(32) })
-    return { ...(await setUp({ source, logger })), lines, owner, signed, unsigned }
+    return { ...(await setUp({ source, logger })), lines, owner, source, signed, unsigned }
   }
 
   test('keys that sign are unavailable, with one line in the log, and others work', async () => {
@@ -278,6 +278,25 @@ describe('without the key of the signing secrets', () => {
         msg: expect.stringContaining('SIGNING_SECRETS_KEY'),
       }),
     ])
+  })
+
+  test('a known key is unavailable from the moment that its secret is replaced under another key, and good again with that', async () => {
+    const { owner, source: other, signed } = await setUpWithout()
+    const link = { source: owner }
+    const source: KeySource = {
+      findKeyByHash: (hash) => link.source.findKeyByHash(hash),
+      touchKeys: async () => {},
+    }
+    const { cache, clock } = await setUp({ source })
+    expect(await cache.authenticate(signed.key)).toMatchObject({ keyId: signed.record.id })
+    const replaced = good(await other.secrets.rotateAll())
+    for (let round = 0; round < 3; round++) {
+      clock.now += LIFETIME_MS
+      expect(await cache.authenticate(signed.key)).toBe('unavailable')
+    }
+    link.source = other
+    clock.now += 1000
+    expect(await cache.authenticate(signed.key)).toMatchObject({ signingSecret: replaced[0]?.signingSecret })
   })
 
   test('a key is not looked up for each request', async () => {
