@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'bun:test'
 import fc from 'fast-check'
 import { parseAddress } from '../src/address.ts'
 import type { Event } from '../src/event.ts'
-import { type Journey, type JourneyQuery, readJourney } from '../src/journey.ts'
+import { type Journey, type JourneyQuery, PAGE_BYTES_MAX, readJourney } from '../src/journey.ts'
 import { cursorAt, positionOf } from '../src/journey-cursor.ts'
 import { isProblem } from '../src/problem.ts'
 import { type ClickHouse, createClickHouse } from '../src/sink/clickhouse.ts'
@@ -41,9 +41,9 @@ async function insert(events: readonly Partial<Event>[]): Promise<void> {
   expect(await insertEvents(target, ofAda, `journey/${inserts++}`)).toEqual({ outcome: 'inserted' })
 }
 
-async function read(changes: Partial<JourneyQuery> = {}): Promise<Journey> {
+async function read(changes: Partial<JourneyQuery> = {}, from = clickhouse): Promise<Journey> {
   const question = { tenantId: 'tenant', workspaceId: 'workspace', userId: 'ada', limit: 100, ...changes }
-  const journey = await readJourney(clickhouse, question)
+  const journey = await readJourney(from, question)
   if (isProblem(journey)) throw new Error(journey.message)
   return journey
 }
@@ -194,6 +194,50 @@ test('pages stay where they are while new and late events arrive', async () => {
   })
   expect(seen.filter((id) => ids.includes(id))).toEqual(ids)
   expect(new Set(seen).size).toBe(seen.length)
+})
+
+/** One that may hold nothing in the first so many queries. */
+function withoutMemory(queries: number): ClickHouse {
+  let asked = 0
+  const client = {
+    query(asking: Parameters<ClickHouse['client']['query']>[0]) {
+      const none = { max_memory_usage: '1', max_untracked_memory: '0' }
+      const clickhouse_settings = { ...asking.clickhouse_settings, ...(asked++ < queries ? none : {}) }
+      return clickhouse.client.query({ ...asking, clickhouse_settings })
+    },
+  }
+  return { ...clickhouse, client: client as ClickHouse['client'] }
+}
+
+test('a page ends where its events become too many bytes, however they are read, and the next one goes on there', async () => {
+  const texts = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${n}`, 'x"'.repeat(5000)]))
+  await insert(Array.from({ length: 12 }, (_, n) => ({ occurredAt: T0 + n, properties: texts(60) })))
+  await insert([{ occurredAt: T0 + 12, properties: texts(600) }]) // more than a page by itself
+  for (const queries of [0, 1, 2]) {
+    const times: string[] = []
+    const counts: number[] = []
+    let cursor: string | undefined
+    do {
+      const journey = await read({ cursor }, withoutMemory(queries))
+      if (journey.events.length > 1)
+        expect(Buffer.byteLength(journey.events.join(''))).toBeLessThanOrEqual(PAGE_BYTES_MAX)
+      counts.push(journey.events.length)
+      times.push(...journey.events.map((text) => JSON.parse(text).occurred_at))
+      cursor = journey.nextCursor
+    } while (cursor !== undefined)
+    expect(times).toEqual(Array.from({ length: 13 }, (_, n) => new Date(T0 + 12 - n).toISOString()))
+    expect(counts).toEqual([1, 9, 3])
+  }
+  const oneByOne = await read({ to: T0 + 12 }, withoutMemory(3))
+  expect([oneByOne.events.length, typeof oneByOne.nextCursor]).toEqual([1, 'string'])
+})
+
+test('more than ClickHouse may hold is told from its being away', async () => {
+  await insert([{}])
+  const question = { tenantId: 'tenant', workspaceId: 'workspace', userId: 'ada', limit: 1 }
+  expect(await readJourney(withoutMemory(9), question)).toMatchObject({ problem: 'too_much_asked' })
+  expect((await read({ limit: 2 }, withoutMemory(1))).nextCursor).toBeUndefined()
 })
 
 test('a last page that is exactly full leads nowhere', async () => {

@@ -45,12 +45,16 @@ async function read(visit: Visit): Promise<string | Rejection> {
     if (problem === 'invalid_cursor') return wrongParameters([{ path: 'cursor', message }])
     if (problem === 'too_many_waiting') return reject('overloaded', message)
     edge.logger.warn({ problem, ...logFields(context) }, message)
+    if (problem === 'too_much_asked') return reject('overloaded', TOO_MUCH_ASKED)
     return reject('overloaded', 'ClickHouse does not answer: events are accepted, but cannot be read at the moment')
   }
   const { events, nextCursor } = journey
   const next = nextCursor === undefined ? '' : `,"next_cursor":${JSON.stringify(nextCursor)}`
   return `{"userId":${JSON.stringify(question.userId)},"count":${events.length},"events":[${events.join()}]${next}}`
 }
+
+const TOO_MUCH_ASKED =
+  'the events are more than ClickHouse may use for one question: ask for fewer of them (limit) or for a shorter time (from, to)'
 
 /** What is asked, out of the path and the query. */
 function readQuestion(url: string): Omit<JourneyQuery, 'tenantId' | 'workspaceId'> | Rejection {
@@ -119,7 +123,7 @@ const TIME = Type.String({ description: 'ISO 8601, or milliseconds since 1970.' 
 export const JOURNEY_OPERATION: Operation = {
   summary: 'Read one user’s events, newest first',
   description: `Of the key's workspace alone; the key needs the scope \`read\`. While there are older events \`next_cursor\` leads to them: send it
-as \`cursor\` with the same \`from\` and \`to\`. Events are there when they are in ClickHouse, about a second after they were accepted.`,
+as \`cursor\` with the same \`from\` and \`to\`. An answer ends at 8 MiB of events, whatever the limit. Events are there when they are in ClickHouse, about a second after they were accepted.`,
   tag: 'Queries',
   key: 'header',
   parameters: [
