@@ -7,6 +7,17 @@ import { ReceiptSchema } from './receipt-body.ts'
 const TextOrNull = (description: string) =>
   Type.Optional(Type.Union([Type.String(), Type.Null()], { title: 'a text', description }))
 
+/**
+ * A number that is stored as it was sent: an integer beyond 2^53 is a bigint when the text is read again with its digits kept, which the
+ * documentation does not need to know. (Not a kind of its own, which takes 100 ns to check.)
+ */
+function Quantity(options: { description?: string; minimum?: 0; examples?: number[] } = {}) {
+  const title = options.minimum === undefined ? 'a number' : 'a number from 0'
+  const large = options.minimum === undefined ? Type.BigInt() : Type.BigInt({ minimum: 0n })
+  const documented = { title, type: 'number', ...options }
+  return Type.Union([Type.Number(options), large], { title, toJSON: () => documented })
+}
+
 /** What every event may say of the page that it happened on; these have columns of their own. */
 const PAGE = {
   url: Type.Optional(
@@ -25,14 +36,14 @@ const DATA = {
     ...PAGE,
     selector: Type.String({ description: 'CSS selector of what was clicked.', examples: ['#buy'] }),
     position: Type.Optional(
-      Type.Object({ x: Type.Number(), y: Type.Number() }, { description: 'Where, in pixels of the page.' }),
+      Type.Object({ x: Quantity(), y: Quantity() }, { description: 'Where, in pixels of the page.' }),
     ),
   }),
   form: Type.Object({
     ...PAGE,
     formId: Type.String({ description: 'Which form.', examples: ['newsletter'] }),
     fieldInteractions: Type.Optional(
-      Type.Union([Type.Number(), Type.Object({}), Type.Array(Type.Unknown())], {
+      Type.Union([Quantity(), Type.Object({}), Type.Array(Type.Unknown())], {
         title: 'a number, an object or an array',
         description: 'How often fields were used: in all, by field, or one after the other.',
       }),
@@ -40,13 +51,13 @@ const DATA = {
   }),
   scroll: Type.Object({
     ...PAGE,
-    scrollDepth: Type.Number({ minimum: 0, description: 'How far down the page, in percent.', examples: [75] }),
-    timeAtDepth: Type.Optional(Type.Number({ minimum: 0, description: 'How long there, in milliseconds.' })),
+    scrollDepth: Quantity({ minimum: 0, description: 'How far down the page, in percent.', examples: [75] }),
+    timeAtDepth: Type.Optional(Quantity({ minimum: 0, description: 'How long there, in milliseconds.' })),
   }),
   time: Type.Optional(
     Type.Object({
       ...PAGE,
-      timeOnPage: Type.Optional(Type.Number({ minimum: 0, description: 'How long on the page, in milliseconds.' })),
+      timeOnPage: Type.Optional(Quantity({ minimum: 0, description: 'How long on the page, in milliseconds.' })),
     }),
   ),
 }

@@ -128,17 +128,23 @@ test.each<[object, string]>([
   [{ data: { url: PAGE, referrer: 5 } }, 'event.data.referrer: expected a text, got 5'],
   [{ data: { url: PAGE, title: {} } }, 'event.data.title: expected a text, got an object'],
   [{ type: 'click', data: {} }, 'event.data.selector: expected required property'],
-  [{ type: 'click', data: { selector: 'a', position: { x: 1 } } }, 'event.data.position.y: expected required property'],
-  [{ type: 'click', data: { selector: 'a', position: { x: '1', y: 1 } } }, 'event.data.position.x: expected number'],
+  [
+    { type: 'click', data: { selector: 'a', position: { x: 1 } } },
+    'event.data.position.y: expected a number, got undefined',
+  ],
+  [
+    { type: 'click', data: { selector: 'a', position: { x: '1', y: 1 } } },
+    'event.data.position.x: expected a number, got',
+  ],
   [{ type: 'form', data: { formId: null } }, 'event.data.formId: expected string, got null'],
   [{ type: 'form', data: { formId: 'f', fieldInteractions: 'many' } }, 'expected a number, an object or an array, got'],
-  [{ type: 'scroll', data: {} }, 'event.data.scrollDepth: expected required property'],
+  [{ type: 'scroll', data: {} }, 'event.data.scrollDepth: expected a number from 0, got undefined'],
+  [{ type: 'scroll', data: { scrollDepth: -1 } }, 'event.data.scrollDepth: expected a number from 0, got'],
   [
-    { type: 'scroll', data: { scrollDepth: -1 } },
-    'event.data.scrollDepth: expected number to be greater or equal to 0',
+    { type: 'scroll', data: { scrollDepth: 5, timeAtDepth: '1' } },
+    'event.data.timeAtDepth: expected a number from 0, got',
   ],
-  [{ type: 'scroll', data: { scrollDepth: 5, timeAtDepth: '1' } }, 'event.data.timeAtDepth: expected number'],
-  [{ type: 'time', data: { timeOnPage: -1 } }, 'event.data.timeOnPage: expected number to be greater or equal to 0'],
+  [{ type: 'time', data: { timeOnPage: -1 } }, 'event.data.timeOnPage: expected a number from 0, got'],
   [{ eventId: '' }, 'event.eventId: expected string length greater or equal to 1'],
   [{ id: 5 }, 'event.id: expected string, got 5'],
   [{ data: { url: PAGE, deep: JSON.parse('['.repeat(40) + ']'.repeat(40)) } }, 'nested more than 32 levels deep'],
@@ -303,6 +309,19 @@ describe('without an id of its own an event is known by its content', () => {
     const numbers = new Set(rows.map((row) => (row.properties as { n: string }).n))
     expect(numbers).toEqual(new Set(['9007199254740993', '9007199254740992']))
     expect(new Set(rows.map((row) => row.event_id)).size).toBe(2)
+  })
+
+  test.each([
+    ['scroll', '{"scrollDepth":#,"timeAtDepth":#}'],
+    ['time', '{"timeOnPage":#}'],
+    ['click', '{"selector":"s","position":{"x":-#,"y":#}}'],
+    ['form', '{"formId":"f","fieldInteractions":#}'],
+  ])('digits beyond 2^53 are taken where %s wants a number', async (type, data) => {
+    const sessionId = newSession()
+    const digits = data.replaceAll('#', '9007199254740995')
+    const text = JSON.stringify(item(sessionId, { type, timestamp: base.timestamp, data: 'DATA' }))
+    expect(await track(text.replace('"DATA"', digits))).toEqual(DONE)
+    expect(JSON.stringify((await rowsOf(sessionId))[0]?.properties)).toContain('9007199254740995')
   })
 
   test('a beacon that comes again, or many times at once, or twice in one request, is stored once', async () => {
