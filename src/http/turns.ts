@@ -18,6 +18,8 @@ import { type Rejection, reject } from '../rejection.ts'
 const TURN_BYTES = 128 * 1024
 /** Of a body whose key is not known: what browsers send is smaller, and does not wait behind what is larger. */
 const SMALL_BYTES_MAX = 16 * 1024
+/** So many that have begun may stay in a line, so that moving up costs nothing for each. */
+const BEGUN_MAX = 1024
 /** A tenant counts as sending for so long after its last request. */
 const SENDING_MS = 1000
 
@@ -119,7 +121,8 @@ function letBegin(line: Line): void {
     line.waitingBytes -= bytes
     begin(true)
   }
-  if (line.head < line.waiting.length) return
-  line.waiting = []
+  // Also while others wait: a busy line may never be empty.
+  if (line.head < Math.min(line.waiting.length, BEGUN_MAX)) return
+  line.waiting = line.waiting.slice(line.head)
   line.head = 0
 }

@@ -30,6 +30,25 @@ test('a tenant that brings more than its share waits in its own line, in the ord
   expect(turns.enter('loud', 1)).toBe(true)
 })
 
+test('a line that is never empty holds those that wait, and not all that ever waited', async () => {
+  const turns = new Turns(100 * 1024 * KiB)
+  expect(turns.enter('quiet', 1)).toBe(true)
+  let entered = 0
+  const keepSending = async () => {
+    while (entered++ < 20_000) await turns.enter('loud', 16 * KiB)
+  }
+  const senders = Array.from({ length: 200 }, keepSending)
+  const lines = Reflect.get(turns, 'lines') as Map<string, { waiting: unknown[] }>
+  let heldMax = 0
+  while (entered < 20_000) {
+    turns.enter('quiet', 1)
+    await nextLook()
+    heldMax = Math.max(heldMax, lines.get('loud')?.waiting.length ?? 0)
+  }
+  expect(heldMax).toBeLessThan(2000)
+  await Promise.all(senders)
+})
+
 test('a body that is larger than a share has a turn of its own', async () => {
   const turns = new Turns(100 * 1024 * KiB)
   expect(turns.enter('quiet', 1)).toBe(true)
