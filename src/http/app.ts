@@ -1,6 +1,6 @@
 /** The HTTP server: which path leads where. */
 import { Elysia } from 'elysia'
-import { documentationRoutes } from '../openapi/routes.ts'
+import { DOCUMENTATION_PATHS, documentationRoutes } from '../openapi/routes.ts'
 import { DOCUMENTED_ROUTES, FRONT_DOORS } from '../protocols/front-doors.ts'
 import { STREAM_PROTOCOL } from '../protocols/stream.ts'
 import { openStream, STREAM_PATH } from '../protocols/stream-handshake.ts'
@@ -108,8 +108,8 @@ function directRoutes(doors: readonly OpenDoor[]): Record<string, Record<string,
 }
 
 /**
- * All front doors, for paths that `directRoutes` does not have, such as `/v1/events/`. At their paths and all others that are documented,
- * other methods are told which there are.
+ * All front doors, for paths that `directRoutes` does not have, such as `/v1/events/`. At their paths, all others that are documented
+ * and those of the documentation, other methods are told which there are.
  */
 function frontDoors(edge: Edge, doors: readonly OpenDoor[]) {
   const app = new Elysia()
@@ -118,6 +118,7 @@ function frontDoors(edge: Edge, doors: readonly OpenDoor[]) {
   const methodsByPath = new Map<string, string[]>()
   for (const { method, path } of DOCUMENTED_ROUTES)
     methodsByPath.set(path, [...(methodsByPath.get(path) ?? []), method])
+  for (const path of DOCUMENTATION_PATHS) methodsByPath.set(path, ['GET'])
   for (const [path, methods] of methodsByPath) {
     const allow = [...methods, 'OPTIONS'].join(', ')
     app.all(path, ({ request }) => otherMethod(edge, path, request, allow), { parse: 'none' })

@@ -32,6 +32,14 @@ const PAGE = `<!doctype html>
 </html>
 `
 
+const DOCUMENTS = ['/openapi.json', '/api-docs.json']
+const PAGES = ['/docs', '/api-docs']
+const assetPath = (name: string) => `/docs/${name}`
+
+/** Where `documentationRoutes` is, for GET alone. */
+export const DOCUMENTATION_PATHS: readonly string[] = [...DOCUMENTS, ...PAGES, ...Object.keys(ASSETS).map(assetPath)]
+
+/** Serves what is documented of these routes. */
 export function documentationRoutes(routes: readonly Route[], telemetry: Telemetry) {
   const document = JSON.stringify(openApiDocument(routes, version))
   const json = ({ request }: Asked) => answer(request, document, 'application/json')
@@ -39,12 +47,12 @@ export function documentationRoutes(routes: readonly Route[], telemetry: Telemet
   const app = new Elysia()
   const serve = (path: string, handle: (asked: Asked) => Response) =>
     app.get(path, timed(telemetry.route('GET', path), handle))
-  for (const path of ['/openapi.json', '/api-docs.json']) serve(path, json)
-  for (const path of ['/docs', '/api-docs']) serve(path, page)
+  for (const path of DOCUMENTS) serve(path, json)
+  for (const path of PAGES) serve(path, page)
   const directory = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
   for (const [name, type] of Object.entries(ASSETS)) {
     const file = Bun.file(join(directory, name))
-    serve(`/docs/${name}`, ({ request }) => answer(request, file, type, { 'cache-control': 'max-age=86400' }))
+    serve(assetPath(name), ({ request }) => answer(request, file, type, { 'cache-control': 'max-age=86400' }))
   }
   return app
 }

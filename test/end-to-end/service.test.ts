@@ -74,6 +74,15 @@ describe('with ClickHouse', () => {
     },
   )
 
+  test.each(['/docs', '/api-docs', '/openapi.json', '/api-docs.json', '/docs/swagger-ui.css'])(
+    '%s may be read, and nothing else',
+    async (path) => {
+      expect((await fetch(`${collector.url}${path}`)).status).toBe(200)
+      const response = await fetch(`${collector.url}${path}`, { method: 'POST' })
+      expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET, OPTIONS'])
+    },
+  )
+
   test.each(['/', '/v1', '/v2/events', '/v1/events/x', '/%', '/%zz', '/..%2f..%2fetc/passwd', '/__proto__'])(
     'there is nothing at %s: 404 in the shape of every error',
     async (path) => {
