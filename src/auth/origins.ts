@@ -19,5 +19,5 @@ function matches(allowed: string, origin: string): boolean {
   const before = allowed.slice(0, star)
   const after = allowed.slice(star + 1)
   const label = origin.slice(before.length, origin.length - after.length)
-  return origin.startsWith(before) && origin.endsWith(after) && /^[a-z0-9.-]+$/.test(label)
+  return origin.startsWith(before) && origin.endsWith(after) && /^[a-z0-9._-]+$/.test(label)
 }

@@ -140,7 +140,7 @@ function contextOf(visit: Visit, found: Authenticated | KeyRefusal, scope: Scope
   const key = checkKey(found, visit.origin, scope)
   if (isRejection(key)) return key
   visit.key = key
-  const schemaVersion = headers.get('x-event-schema-version') ?? '1'
+  const schemaVersion = headers.get('x-event-schema-version') || '1'
   if (schemaVersion.length > SCHEMA_VERSION_CHARS_MAX) return longSchemaVersion(schemaVersion)
   return {
     edge,

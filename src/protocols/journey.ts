@@ -58,7 +58,7 @@ const TOO_MUCH_ASKED =
 
 /** What is asked, out of the path and the query. */
 function readQuestion(url: string): Omit<JourneyQuery, 'tenantId' | 'workspaceId'> | Rejection {
-  const [, user = '', query = ''] = /\/users\/([^/?]+)\/journey(?:\?(.*))?$/.exec(url) ?? []
+  const [, user = '', query = ''] = /\/users\/([^/?]+)\/journey\/?(?:\?(.*))?$/.exec(url) ?? []
   // A plus is no space here: it stands before the zone of a time.
   const parameters = new URLSearchParams(query.replaceAll('+', '%2B'))
   const wrong: Detail[] = []

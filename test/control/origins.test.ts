@@ -54,7 +54,12 @@ test.each([
 test('what was read lets in the pages it is meant for', () => {
   const allowedOrigins = good(parseOrigins('https://example.com:443,https://*.Example.com'))
   const mayUseFrom = (origin: string) => mayUse({ allowedOrigins } as unknown as Authenticated, origin)
-  for (const origin of ['https://example.com', 'https://www.example.com', 'https://a.b.example.com'])
+  for (const origin of [
+    'https://example.com',
+    'https://www.example.com',
+    'https://a.b.example.com',
+    'https://my_shop.example.com',
+  ])
     expect(mayUseFrom(origin)).toBe(true)
   for (const origin of ['http://example.com', 'https://example.com:444', 'https://notexample.com', 'null', ''])
     expect(mayUseFrom(origin)).toBe(false)

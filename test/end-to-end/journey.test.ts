@@ -183,6 +183,13 @@ test.each(['a/b', 'ä😀', '\0', '%', '%zz', 'a+b c', "' OR 1=1 --", '?x#y', 'a
   },
 )
 
+test('a slash behind the path changes nothing', async () => {
+  const userId = newUser()
+  await sendEvents(userId, 2)
+  expect(numbersOf(await journeyOf(`${userId}/journey/`))).toEqual([1, 0])
+  expect(numbersOf(await journeyOf(`${userId}/journey/?limit=1`))).toEqual([1])
+})
+
 test('a path that is not percent-encoded UTF-8 is 400, one without a user is 404', async () => {
   for (const path of [
     '%zz/journey',

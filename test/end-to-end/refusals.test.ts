@@ -114,6 +114,9 @@ describe.each(PROTOCOLS.map((protocol) => [protocol.name, protocol] as const))('
     const events = [protocol.event(marker)]
     await expectTaken(protocol, await send(protocol, key, events, { 'x-event-schema-version': version }))
     expect(await rowsOf(protocol, marker)).toMatchObject([{ schema_version: version }])
+    const unnamed = crypto.randomUUID()
+    await expectTaken(protocol, await send(protocol, key, [protocol.event(unnamed)], { 'x-event-schema-version': '' }))
+    expect(await rowsOf(protocol, unnamed)).toMatchObject([{ schema_version: '1' }])
     const refused = await send(protocol, key, events, { 'x-event-schema-version': `${version}x` })
     await expectRefused(protocol, refused, 400, 'invalid_event', /64 characters/)
   })
