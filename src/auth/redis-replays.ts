@@ -1,6 +1,6 @@
 /**
- * Remembers used signatures for several collectors: each in its own memory, and all of them in Redis, keys `penstock:signature:<16 bytes>`
- * that expire. While Redis is away a signature is good once for each collector.
+ * Remembers used signatures for several collectors: each in its own memory, and all of them in Redis, keys
+ * `penstock:signature:<tenant>/<workspace>:<16 bytes>` that expire. While Redis is away a signature is good once for each collector.
  */
 import { isRedisFailure, type Redis } from '../redis.ts'
 import { MemoryReplays, type Replays, type SignatureUse, type UseVerdict } from './replays.ts'

@@ -5,7 +5,7 @@ import { TRACK_HEALTH_OPERATION } from '../protocols/track-health.ts'
 
 const Status = Type.Object({ status: Type.Literal('ok') })
 
-export const HealthSchema = Type.Object({
+const HealthSchema = Type.Object({
   status: Type.Union([Type.Literal('ok'), Type.Literal('degraded'), Type.Literal('down')], {
     description: 'degraded: events are accepted, but something is missing. down: they are not.',
   }),
