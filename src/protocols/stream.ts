@@ -12,6 +12,7 @@
  */
 import type { ServerWebSocket } from 'bun'
 import type { Authenticated } from '../auth/key-cache.ts'
+import { expected } from '../event-reading.ts'
 import { errorBody } from '../http/answer.ts'
 import { decodeUtf8 } from '../http/body.ts'
 import { tooLarge } from '../http/decompression.ts'
@@ -46,6 +47,7 @@ const CLOSE_POLICY_VIOLATION = 1008
 type Sequence = string
 const NO_SEQUENCE = ''
 const SEQUENCE_CHARS_MAX = 256
+const SEQUENCE_WANTED = `a whole number up to 2^53, or a text of up to ${SEQUENCE_CHARS_MAX} characters`
 
 /** One socket; it is what Bun calls the handlers of. */
 export class EventStream implements Stream {
@@ -265,7 +267,8 @@ function scan(text: string, facts: RequestContext): Message | undefined {
 function parse(text: string): Message | Rejection {
   const parsed = parseJson(text)
   if ('malformed' in parsed) return reject('malformed_json', parsed.malformed)
-  return { seq: sequenceOf(parsed.value), parsed: { ...parsed, text } }
+  const seq = sequenceOf(parsed.value)
+  return isRejection(seq) ? seq : { seq, parsed: { ...parsed, text } }
 }
 
 function accept(facts: RequestContext, { rows, parsed }: Message): Promise<Receipt | Rejection> | Rejection {
@@ -285,10 +288,12 @@ function accept(facts: RequestContext, { rows, parsed }: Message): Promise<Recei
   return pipeline.accept(facts, { values, parseExactly })
 }
 
-function sequenceOf(value: unknown): Sequence {
-  const seq = isObject(value) ? value.seq : undefined
-  const isTaken = typeof seq === 'number' || (typeof seq === 'string' && seq.length <= SEQUENCE_CHARS_MAX)
-  return isTaken ? JSON.stringify(seq) : NO_SEQUENCE
+/** Refused when it could not be told as it was sent: a client would wait for an answer with another one. */
+function sequenceOf(value: unknown): Sequence | Rejection {
+  const seq = isObject(value) ? (value.seq ?? undefined) : undefined
+  if (seq === undefined) return NO_SEQUENCE
+  const isTaken = Number.isSafeInteger(seq) || (typeof seq === 'string' && seq.length <= SEQUENCE_CHARS_MAX)
+  return isTaken ? JSON.stringify(seq) : reject('invalid_event', `seq: ${expected(SEQUENCE_WANTED, seq)}`)
 }
 
 function valuesOf(value: unknown): readonly unknown[] | Rejection {

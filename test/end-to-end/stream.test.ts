@@ -127,6 +127,27 @@ describe('a message', () => {
     expect(await client.next()).toMatchObject({ type: 'ack' })
   })
 
+  test.each(['7', '-7', '123456789012345', '9007199254740991', '"a"', '""', `"${'ä'.repeat(256)}"`])(
+    'is answered with its own seq: %s',
+    async (seq) => {
+      for (const events of [[makeDraft()], [{}]]) {
+        client.sendText(`{"seq":${seq},"events":${JSON.stringify(events)}}`)
+        expect((await client.next()).seq).toBe(JSON.parse(seq))
+      }
+    },
+  )
+
+  test.each(['9007199254740993', '12345678901234567890', '1e400', '1.5', 'true', '{}', '[]', `"${'x'.repeat(257)}"`])(
+    'with a seq that could not be answered as it is, %s, is refused',
+    async (seq) => {
+      client.sendText(`{"seq":${seq},"events":[${JSON.stringify(makeDraft())}]}`)
+      const answer = await client.next()
+      expect(answer).toMatchObject({ type: 'error', error: { code: 'invalid_event' } })
+      expect((answer.error as { message: string }).message).toStartWith('seq: expected a whole number')
+      expect(answer.seq).toBeUndefined()
+    },
+  )
+
   test('may be as large as the limit; a larger one closes the socket with 1009', async () => {
     const ofSize = (bytes: number) => {
       const message = { seq: 'size', events: [makeDraft({ properties: { fill: '' } })] }
