@@ -139,6 +139,11 @@ export const VARIABLES = Type.Object({
     description:
       'Bodies held in memory at one time, all requests together; at least BODY_BYTES_MAX and SEGMENT_API_BODY_BYTES_MAX.',
   }),
+  STREAMS_MAX: integer(1, 1_000_000, {
+    default: 4096,
+    description:
+      'WebSockets open at one time, of one tenant half as many; each may make the collector hold an unfinished message of BODY_BYTES_MAX.',
+  }),
   EVENTS_API_BATCH_MAX: integer(1, 100_000, {
     default: 500,
     description: 'Events that one request to POST /events may bring.',

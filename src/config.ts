@@ -48,6 +48,7 @@ function fields(values: Variables & { readonly otel: Otel }) {
     bodyBytesMax: values.BODY_BYTES_MAX,
     ndjsonBytesMax: values.NDJSON_BYTES_MAX,
     inFlightBytesMax: values.IN_FLIGHT_BYTES_MAX,
+    streamsMax: values.STREAMS_MAX,
     eventsApiBatchMax: values.EVENTS_API_BATCH_MAX,
     segmentApi: Object.freeze({
       batchEventsMax: values.SEGMENT_API_BATCH_MAX,

@@ -114,7 +114,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
     logger,
     telemetry: telemetry.telemetry,
   }
-  const streams = new Streams()
+  const streams = new Streams(config.streamsMax)
   const metrics = worker === undefined ? undefined : new WorkerMetrics(worker, () => telemetry.scrape())
   const status = new Status({
     version,

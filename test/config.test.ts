@@ -31,6 +31,7 @@ describe('configuration', () => {
       bodyBytesMax: 2 ** 20,
       ndjsonBytesMax: 64 * 2 ** 20,
       inFlightBytesMax: 32 * 2 ** 20,
+      streamsMax: 4096,
       keyCacheLifetimeMs: 30_000,
       trustProxy: false,
       anonymizeIp: false,

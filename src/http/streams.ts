@@ -1,12 +1,17 @@
 /**
- * The open WebSockets: counted, asked whether they are still there, and ended when the collector stops. What is said on one is for
- * `protocols/stream.ts`.
+ * The open WebSockets: bounded in number, asked whether they are still there, and ended when the collector stops. What is said on one is
+ * for `protocols/stream.ts`.
+ *
+ * Bounded because each may hold the beginning of a message, up to its limit, which only the server under us sees: it is told of no sooner
+ * than when the message is complete.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { WebSocketHandler } from 'bun'
+import { type Rejection, reject } from '../rejection.ts'
 
 /** One open socket, as this list needs it. */
 export interface Stream {
+  readonly tenantId: string
   /** Whether it has shown a sign of life since the last call; asks it for the next one. */
   beat(): boolean
   /** The other side is gone: ends it without a word. */
@@ -34,22 +39,43 @@ export function socketOptions(messageBytesMax: number) {
   } satisfies Partial<WebSocketHandler<unknown>>
 }
 
+/** What one tenant may have of all that may be open. */
+const TENANT_SHARE = 0.5
+
 export class Streams {
   private readonly open = new Set<Stream>()
+  private readonly openByTenant = new Map<string, number>()
+  private readonly streamsMax: number
+  private readonly tenantStreamsMax: number
   private readonly stopping = new AbortController()
   private readonly beating: Promise<void>
 
-  constructor(pingIntervalMs = PING_INTERVAL_MS) {
+  constructor(streamsMax: number, pingIntervalMs = PING_INTERVAL_MS) {
+    this.streamsMax = streamsMax
+    this.tenantStreamsMax = Math.ceil(streamsMax * TENANT_SHARE)
     this.beating = this.beat(pingIntervalMs)
   }
 
+  /** Why there may be no further one of this tenant now; undefined: there may. */
+  refusal(tenantId: string): Rejection | undefined {
+    const isFull = this.open.size >= this.streamsMax
+    if (!isFull && (this.openByTenant.get(tenantId) ?? 0) < this.tenantStreamsMax) return undefined
+    const message = isFull ? `${this.streamsMax} streams` : `${this.tenantStreamsMax} streams of this tenant`
+    return reject('overloaded', `${message} are open already, as many as may be: see STREAMS_MAX`)
+  }
+
   add(stream: Stream): void {
+    const { tenantId } = stream
     this.open.add(stream)
+    this.openByTenant.set(tenantId, (this.openByTenant.get(tenantId) ?? 0) + 1)
     if (this.stopping.signal.aborted) void stream.end()
   }
 
   delete(stream: Stream): void {
-    this.open.delete(stream)
+    if (!this.open.delete(stream)) return
+    const left = (this.openByTenant.get(stream.tenantId) ?? 0) - 1
+    if (left > 0) this.openByTenant.set(stream.tenantId, left)
+    else this.openByTenant.delete(stream.tenantId)
   }
 
   stats() {

@@ -66,6 +66,11 @@ async function shakeHands(visit: Visit, streams: Streams, server: Server<unknown
   if (isRejection(context)) return refuseVisit(visit, context)
   const signature = await verify(context, request, NOTHING)
   if (isRejection(signature)) return refuseVisit(visit, signature)
+  const refused = streams.refusal(context.key.tenantId)
+  if (refused !== undefined) {
+    signature?.forget()
+    return refuseVisit(visit, refused)
+  }
   const chosen = offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : offered[0]
   const isOpen = server.upgrade(request, {
     data: new EventStream(context, presented ?? '', origin, streams),

@@ -78,6 +78,10 @@ export class EventStream implements Stream {
     this.counts = context.edge.pipeline.counts.of(STREAM_PROTOCOL)
   }
 
+  get tenantId(): string {
+    return this.context.key.tenantId
+  }
+
   get isPaused(): boolean {
     return this.socket?.isPaused ?? false
   }

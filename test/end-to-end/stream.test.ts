@@ -1,6 +1,7 @@
 /** `WS /v1/stream`: acknowledged when durable, slowed down when too much comes, checked like every other door. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { runJson } from '../cli/run-cli.ts'
 import { type Collector, startCollector, waitUntil } from '../support/collector.ts'
@@ -215,6 +216,39 @@ test('the ws package on Node works unchanged, is slowed down, and all its events
   expect(counts.slowDowns).toBeGreaterThan(0)
   await collector.flushed()
   expect(await collector.query(`SELECT count() FROM events WHERE type = 'streamed'`)).toBe('40000\n')
+})
+
+test('beyond STREAMS_MAX a handshake is 503, a signed one may come again as it is, and goes on when another socket closes', async () => {
+  const small = await startCollector({ env: { STREAMS_MAX: '4' }, untilFlowing: false })
+  const { key } = await runJson(small.home.env, 'keys', 'create', ...WORKSPACE, '--signing', 'required')
+  const secret = JSON.parse(readFileSync(join(small.home.env.DATA_DIR ?? '', 'first-key.json'), 'utf8')).signing_secret
+  const timestamp = String(Math.floor(Date.now() / 1000))
+  const signature = createHmac('sha256', secret).update(`${timestamp}.`).digest('hex')
+  const headers = { 'api-key': key, 'x-timestamp': timestamp, 'x-signature': signature }
+  const address = `${small.url}/v1/stream`
+  const tries = Array.from({ length: 8 }, () =>
+    StreamClient.open(`${address.replace('http', 'ws')}?api_key=${small.key}`).catch(() => undefined),
+  )
+  const clients = (await Promise.all(tries)).filter((client) => client !== undefined)
+  expect(clients).toHaveLength(2)
+  for (let time = 0; time < 2; time++) {
+    const refused = await fetch(address, { headers: { ...HANDSHAKE, ...headers } })
+    expect([refused.status, Number(refused.headers.get('retry-after')) > 0]).toEqual([503, true])
+    expect(await refused.json()).toMatchObject({
+      error: { code: 'overloaded', message: expect.stringContaining('2 streams of this tenant') },
+    })
+  }
+  clients[0]?.close()
+  await waitUntil('there is room', async () => {
+    const stats = (await (await fetch(`${small.url}/stats`)).json()) as { streams: { connections: number } }
+    return stats.streams.connections === 1
+  })
+  const last = await StreamClient.open(address.replace('http', 'ws'), { headers })
+  last.send([makeDraft()])
+  expect(await last.next()).toMatchObject({ type: 'ack', accepted: 1 })
+  for (const client of [last, ...clients]) client.close()
+  await small.stop()
+  small.home.remove()
 })
 
 test('a stop acknowledges what was taken, and closes the socket with 1001', async () => {

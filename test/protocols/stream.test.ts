@@ -14,14 +14,14 @@ let server: Bun.Server<EventStream>
 let streams: Streams
 
 beforeAll(() => {
-  streams = new Streams(PING_INTERVAL_MS)
+  streams = new Streams(100, PING_INTERVAL_MS)
   const inFlight = { take: () => true, release: () => undefined }
   const pipeline = { counts: new EventCounts() }
   const keys = { authenticate: () => ({ scopes: ['ingest'] }) }
   const turns = { enter: () => true }
   const work = { keys, turns, limits: { bodyBytesMax: 1024 } }
   const edge = { isLogFilling: () => false, inFlight, pipeline, telemetry: NOOP_TELEMETRY, ...work }
-  const context = { requestId: 'r', edge } as unknown as RequestContext
+  const context = { requestId: 'r', edge, key: { tenantId: 'tenant' } } as unknown as RequestContext
   server = Bun.serve<EventStream, never>({
     port: 0,
     hostname: '127.0.0.1',
@@ -91,7 +91,8 @@ test('a message is not read before its turn: what comes of it takes more room th
     limits: { bodyBytesMax: 1024 },
     scanner: { read: () => void reads++ },
   }
-  const stream = new EventStream({ requestId: 'r', edge } as unknown as RequestContext, '', null, new Streams())
+  const context = { requestId: 'r', edge, key: { tenantId: 'tenant' } } as unknown as RequestContext
+  const stream = new EventStream(context, '', null, new Streams(1))
   stream.open(socket as unknown as Bun.ServerWebSocket<unknown>)
   stream.message(socket as unknown as Bun.ServerWebSocket<unknown>, '{"seq":3}')
   await Bun.sleep(5)
