@@ -28,7 +28,10 @@ export interface HttpOptions {
   readonly isShared: boolean
 }
 
-/** A connection on which nothing moves is closed after this time. */
+/**
+ * A connection is closed, without an answer, after this time in which nothing was sent on it and less than 16 KiB a second came: Bun begins
+ * to count again when as much has come as that rate makes of the whole time.
+ */
 const IDLE_TIMEOUT_SECONDS = 30
 
 /** Starts to listen. Throws when the address cannot be used. */
