@@ -225,10 +225,12 @@ function asStored(value: unknown): unknown {
   return objectOf(kept)
 }
 
-/** ClickHouse's parser makes [] or {} of a null between arrays or objects; our encoding keeps it. */
+/** ClickHouse's parser makes [] or {} of a null between arrays or objects, also in neighbouring arrays; our encoding keeps it. */
 function parserKeeps(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return true
   const values = Object.values(value)
+  const arrays = Array.isArray(value) ? value.filter(Array.isArray) : []
+  if (arrays.length > 1 && !parserKeeps(arrays.flat())) return false
   if (
     Array.isArray(value) &&
     values.includes(null) &&
