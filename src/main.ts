@@ -15,7 +15,8 @@ command(program.command('serve'))
   .description('take events, until SIGTERM or SIGINT')
   .addOption(new Option('--worker <number>', 'what the supervisor starts').argParser(Number).hideHelp())
   .addOption(new Option('--drain', 'only send what the log holds').hideHelp())
-  .action(async ({ worker, drain }: { worker?: number; drain?: boolean }) => {
+  .addOption(new Option('--engine <name>', 'what the supervisor calls its ClickHouse').hideHelp())
+  .action(async ({ worker, drain, engine }: { worker?: number; drain?: boolean; engine?: string }) => {
     const config = configOrFail()
     boundHeap()
     if (worker === undefined) {
@@ -26,7 +27,7 @@ command(program.command('serve'))
     const serve = await import('./serve.ts')
     if (worker === undefined) return serve.serve(config)
     const { runWorker } = await import('./worker.ts')
-    await runWorker(() => (drain ? serve.drain(config, worker) : serve.serve(config, worker)))
+    await runWorker(() => (drain ? serve.drain(config, worker, engine) : serve.serve(config, worker, engine)))
   })
 
 command(program.command('migrate'))

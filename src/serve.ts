@@ -66,8 +66,9 @@ const LOG_LOOK_INTERVAL_MS = 50
 /**
  * Runs the collector until SIGTERM or SIGINT. Throws `CommandFailure` when it cannot start.
  * @param worker its number among several; left out when it is the only one
+ * @param engine what the supervisor of workers calls the ClickHouse that it runs
  */
-export async function serve(config: Config, worker?: number): Promise<void> {
+export async function serve(config: Config, worker?: number, engine?: string): Promise<void> {
   const logger = createLogger({ level: config.logLevel, worker })
   const stopped = worker === undefined ? signalled() : signalledBySupervisor()
 
@@ -96,7 +97,7 @@ export async function serve(config: Config, worker?: number): Promise<void> {
   const replays = redis === undefined ? new MemoryReplays() : new RedisReplays(redis)
   const inFlight = new InFlightBytes(config.inFlightBytesMax)
   const kept = config.durability === 'memory' ? undefined : directory
-  const sink = startSink({ config, log, logDirectory: kept, logger, telemetry: telemetry.telemetry })
+  const sink = startSink({ config, log, logDirectory: kept, logger, telemetry: telemetry.telemetry, engine })
   const edge: Edge = {
     pipeline,
     scanner,
@@ -180,14 +181,14 @@ export async function serve(config: Config, worker?: number): Promise<void> {
 }
 
 /** A worker that takes no events: everything that its log holds is sent, then it ends. */
-export async function drain(config: Config, worker: number): Promise<void> {
+export async function drain(config: Config, worker: number, engine?: string): Promise<void> {
   const logger = createLogger({ level: config.logLevel, worker })
   const stopped = signalledBySupervisor()
   const directory = logDirectory(config.dataDir, worker)
   const log = await openLog({ ...config, durability: 'fsync' }, directory, logger)
   const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl, logger)
   const dedupe = await openDedupe({ ...config.dedupe, log, redis, logger })
-  const sink = startSink({ config, log, logDirectory: directory, logger })
+  const sink = startSink({ config, log, logDirectory: directory, logger, engine })
   logger.info('emptying a log that an earlier start has left')
   await log.close()
   const isReady = sink.ready().then(() => undefined)

@@ -79,6 +79,7 @@ export async function supervise(config: Config): Promise<void> {
     const worker = new Worker({
       number,
       isDraining,
+      engine: engine?.instance,
       environment: { ...environment(), ...heapBounds(), PORT: String(port), CLICKHOUSE_URL: url },
       logger,
       stopDeadlineMs: config.shutdownDeadlineMs + KILL_AFTER_MS,

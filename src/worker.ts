@@ -18,6 +18,8 @@ export interface WorkerOptions {
   readonly number: number
   /** Takes no events; ends when its log is empty. */
   readonly isDraining: boolean
+  /** What the embedded ClickHouse is called, if there is one. */
+  readonly engine: string | undefined
   readonly environment: Environment
   readonly logger: Logger
   /** From `stop` until it is killed, in milliseconds. */
@@ -113,8 +115,9 @@ export class Worker {
   }
 
   private async runOnce(): Promise<Run> {
-    const { number, isDraining, environment } = this.options
+    const { number, isDraining, engine, environment } = this.options
     const words = ['serve', '--worker', String(number), ...(isDraining ? ['--drain'] : [])]
+    if (engine !== undefined) words.push('--engine', engine)
     const startedAt = performance.now()
     const silent = Promise.withResolvers<void>()
     let failed: string | undefined

@@ -62,6 +62,8 @@ export type EmbeddedClickHouseState = 'starting' | 'ready' | 'restarting' | 'fai
 export interface EmbeddedClickHouse {
   /** Of the HTTP interface. */
   readonly url: string
+  /** What it is called, by every start from here. So whoever has the port can be told from it. */
+  readonly instance: string
   /** Of the native interface, for clickhouse-client and native drivers. */
   readonly tcpPort: number
   /** Of the engine's process; undefined while there is none. Changes at a restart. */
@@ -78,6 +80,7 @@ export function startEmbeddedClickHouse(options: EmbeddedClickHouseOptions): Emb
   const engine = new EngineSupervisor(options)
   return {
     url: `http://${ENGINE_HOST}:${engine.httpPort}`,
+    instance: engine.instance,
     tcpPort: engine.tcpPort,
     get pid() {
       return engine.pid
@@ -96,7 +99,7 @@ class EngineSupervisor {
   readonly tcpPort: number
   private readonly options: EmbeddedClickHouseOptions
   private readonly directory: string
-  private readonly instance = crypto.randomUUID()
+  readonly instance = crypto.randomUUID()
   private readonly stopping = new AbortController()
   private readiness = newReadiness()
   private run: EngineRun | undefined

@@ -87,7 +87,6 @@ const SEND_TIMEOUT_MS = 30_000
 const ANSWER_TIMEOUT_MS = 150_000
 const MESSAGE_LENGTH_MAX = 2_000
 
-const ACCESS_DENIED = 497
 const EXCEPTION_CODE = 'x-clickhouse-exception-code'
 
 /** What decides how a body is read and cut into blocks. */
@@ -143,24 +142,18 @@ export async function insertNative(target: InsertTarget, request: InsertRequest)
   return { outcome: 'failed', failure: isAway ? { ...failure, exceptionCode: undefined, code: SHARD_AWAY } : failure }
 }
 
-/** The name of the embedded engine that answers there; undefined when it is another server, or may not be asked. */
-export async function readInstance(
-  target: InsertTarget,
-  signal?: AbortSignal,
-): Promise<{ readonly instance: string | undefined } | { readonly failure: StatementFailure }> {
-  const query = `SELECT substitution FROM system.macros WHERE macro = '${INSTANCE_MACRO}' FORMAT TSVRaw`
-  const answer = await askText(target, query, signal)
-  if ('text' in answer) return { instance: answer.text.trim() || undefined }
-  return answer.failure.exceptionCode === ACCESS_DENIED ? { instance: undefined } : answer
-}
-
+/** The embedded engine alone has a name; another server answers without one, or not at all. */
 async function missesInstance(target: InsertTarget, signal?: AbortSignal): Promise<StatementFailure | undefined> {
   if (target.instance === undefined) return undefined
-  const found = await readInstance(target, signal)
-  if ('failure' in found) return found.failure
-  if (found.instance === target.instance) return undefined
-  const message = `at ${target.url} is another ClickHouse, ours is away`
-  return { exceptionCode: undefined, code: ANOTHER_SERVER, message }
+  const query = `SELECT substitution FROM system.macros WHERE macro = '${INSTANCE_MACRO}' FORMAT TSVRaw`
+  const answer = await askText(target, query, signal)
+  if ('failure' in answer) return answer.failure
+  if (answer.text.trim() === target.instance) return undefined
+  return {
+    exceptionCode: undefined,
+    code: ANOTHER_SERVER,
+    message: `at ${target.url} is another ClickHouse, ours is away`,
+  }
 }
 
 /** A statement with a body. */

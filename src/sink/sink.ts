@@ -15,7 +15,6 @@ import { type ClickHouse, type ClickHouseOptions, createClickHouse } from './cli
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from './embedded-clickhouse.ts'
 import { Flusher } from './flusher.ts'
 import type { FlusherStats } from './flusher-stats.ts'
-import { type InsertTarget, readInstance } from './insert.ts'
 import { migrate } from './migrations.ts'
 import { ShardedFlusher, type ShardedStats } from './sharded-flusher.ts'
 
@@ -26,6 +25,8 @@ export interface SinkOptions {
   readonly logDirectory: string | undefined
   readonly logger: Logger
   readonly telemetry?: Telemetry
+  /** The name of the embedded engine at `CLICKHOUSE_URL`, when the supervisor runs one; see `EmbeddedClickHouse`. */
+  readonly engine?: string | undefined
 }
 
 export interface Sink {
@@ -54,7 +55,8 @@ export function startSink(options: SinkOptions): Sink {
       : undefined
   const connection: ClickHouseOptions = { ...config.clickhouse, url: config.clickhouse.url ?? embedded?.url ?? '' }
   const clickhouse = createClickHouse(connection)
-  const target: InsertTarget & ClickHouseOptions & { instance?: string } = { ...connection }
+  const instance = embedded?.instance ?? options.engine
+  const target = { ...connection, ...(instance !== undefined && { instance }) }
   const flushing = {
     log,
     logger,
@@ -71,7 +73,7 @@ export function startSink(options: SinkOptions): Sink {
   const failure = Promise.withResolvers<Error>()
   const started = Promise.withResolvers<void>()
 
-  const prepared = prepare(embedded, target, flusher, logger, stopping.signal).then(
+  const prepared = prepare(embedded, connection, flusher, logger, stopping.signal).then(
     (result) => {
       if (result === 'flowing') started.resolve()
       else if (result !== 'stopped') failure.resolve(result)
@@ -98,7 +100,7 @@ export function startSink(options: SinkOptions): Sink {
 /** Waits for ClickHouse, brings its tables up to date and starts the flusher; gives the error that no waiting will mend. */
 async function prepare(
   embedded: EmbeddedClickHouse | undefined,
-  target: InsertTarget & ClickHouseOptions & { instance?: string },
+  connection: ClickHouseOptions,
   flusher: Flusher | ShardedFlusher,
   logger: Logger,
   signal: AbortSignal,
@@ -109,11 +111,9 @@ async function prepare(
     return signal.aborted ? 'stopped' : (error as Error)
   }
   for (let retryMs = RETRY_MIN_MS; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)) {
-    const migrated = await migrate({ clickhouse: target, logger, signal })
+    const migrated = await migrate({ clickhouse: connection, logger, signal })
     if (!isProblem(migrated) && signal.aborted) break
-    const trouble = isProblem(migrated)
-      ? migrated
-      : ((await pinInstance(target, signal)) ?? (await startFlusher(flusher)))
+    const trouble = isProblem(migrated) ? migrated : await startFlusher(flusher)
     if (trouble === undefined) return 'flowing'
     if (!PASSING.has(trouble.problem)) return new Error(trouble.message)
     logger.warn(
@@ -123,17 +123,6 @@ async function prepare(
     await sleep(retryMs, undefined, { signal }).catch(() => undefined)
   }
   return 'stopped'
-}
-
-/** From here on nothing is sent to another ClickHouse that has the port, while ours is away. One that is not embedded has no such name. */
-async function pinInstance(
-  target: InsertTarget & { instance?: string },
-  signal: AbortSignal,
-): Promise<Problem | undefined> {
-  const found = await readInstance(target, signal)
-  if ('failure' in found) return problem('clickhouse_unavailable', found.failure.message)
-  if (found.instance !== undefined) target.instance = found.instance
-  return undefined
 }
 
 async function startFlusher(flusher: Flusher | ShardedFlusher): Promise<Problem | undefined> {
