@@ -376,7 +376,8 @@ describe('fewer workers at the next start', () => {
     expect(await accountFor(collector, load.producers)).toMatchObject({ lost: [], doubled: [], unknown: [] })
   })
 
-  test('what a killed worker had claimed is settled by who empties its log: a copy of it is known', async () => {
+  /** Two workers that were killed when Redis had their claims and they no answer; how many had some. */
+  async function killWithClaims() {
     const { home, startEngine } = newHomeWithoutEngine(shared)
     remember(home)
     const before = await start({ ...home, env: { ...home.env, WORKERS: '2' } }, { untilFlowing: false })
@@ -394,7 +395,15 @@ describe('fewer workers at the next start', () => {
     const hasClaim = (id: unknown) => redis.cli('get', `penstock:dedupe:default:default:${id}`).startsWith('p:')
     const claimed = events.filter(({ event_id }) => hasClaim(event_id)) // others came when Redis was known to be away
     const owners = claimed.map(({ event_id }) => redis.cli('get', `penstock:dedupe:default:default:${event_id}`))
-    expect(new Set(owners).size).toBe(2)
+    return { home, startEngine, send, claimed, owners: new Set(owners).size }
+  }
+
+  test('what a killed worker had claimed is settled by who empties its log: a copy of it is known', async () => {
+    let killed = await killWithClaims()
+    // On a busy machine all events of a worker may come when Redis is known to be away.
+    for (let tries = 1; killed.owners < 2 && tries < 4; tries++) killed = await killWithClaims()
+    const { home, startEngine, send, claimed, owners } = killed
+    expect(owners).toBe(2)
 
     engine = startEngine()
     const next = await start(home)
