@@ -1,11 +1,10 @@
 /** `penstock provision`: a new workspace and its keys. */
+import { resolve } from 'node:path'
 import { DEFAULT_GRANTS, eventsPerMinute, type Tier } from '../control/grants.ts'
 import type { KeyKind } from '../control/keys.ts'
 import type { Provisioned } from '../control/control-database.ts'
 import { controlPath, hasControl } from '../control/control-place.ts'
 import { toProvisionedJson } from '../control/first-workspace.ts'
-import { httpAddress } from './banner.ts'
-import { isServerRunning } from './checks.ts'
 import { configOrFail, orFail, printJson, printTable, withControl } from './session.ts'
 
 /** Options as commander reads them. */
@@ -22,13 +21,13 @@ export async function provision(options: ProvisionOptions): Promise<void> {
   const config = configOrFail()
   const isFirst = !hasControl(config)
   const made = orFail(await withControl((control) => control.provision(options), true))
-  if (isFirst && (await isServerRunning(config))) {
-    const server = `the server at ${httpAddress(config.host, config.port)}`
-    const wants = 'set DATA_DIR as it is set for the server'
-    process.stderr.write(`warning: ${server} does not know it: ${controlPath(config.dataDir)} is new; ${wants}\n`)
-  }
   if (options.json) return printJson(toProvisionedJson(made))
   printProvisioned(made, options.tier)
+  if (!isFirst) return
+  const place = resolve(controlPath(config.dataDir))
+  process.stdout.write(
+    `They are in a new control database, ${place}: a server with another DATA_DIR does not know them.\n`,
+  )
 }
 
 /** What is told of a new workspace, once. */

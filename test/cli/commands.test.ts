@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
 import { KeyCache } from '../../src/auth/key-cache.ts'
 import { hashKey } from '../../src/control/keys.ts'
 import { createLogger } from '../../src/telemetry/logger.ts'
@@ -32,6 +33,14 @@ describe('provision', () => {
     for (const key of [made.public_key, made.secret_key]) {
       expect(await control.findKeyByHash(hashKey(key))).toMatchObject({ tenantId: 'acme', tier: 'pro' })
     }
+  })
+
+  test('says when the control database is new, which may be another one than the server has', async () => {
+    const { cli, dataDir } = newCli()
+    const place = join(dataDir, 'control.sqlite')
+    expect((await cli('provision', ...ACME)).stdout).toContain(`a new control database, ${place}: `)
+    const second = await cli('provision', '--tenant', 'acme', '--workspace', 'shop')
+    expect(second.stdout).not.toContain(place)
   })
 
   test('refuses a taken name', async () => {

@@ -81,14 +81,6 @@ describe('beside a running server', () => {
     expect(wrong[0]?.mend).toContain('EMBEDDED_CLICKHOUSE_HTTP_PORT')
   })
 
-  test('a workspace that is made in another control database is warned of', async () => {
-    const words = ['provision', '--tenant', 'acme', '--workspace', 'web']
-    const elsewhere = { ...collector.home.env, DATA_DIR: temporaryDataDir() }
-    const { exitCode, stderr } = await runCli(words, elsewhere)
-    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: expect.stringMatching(/^warning: .+DATA_DIR.+\n$/) })
-    expect(await runCli(words, collector.home.env)).toMatchObject({ exitCode: 0, stderr: '' })
-  })
-
   test('dead letters are told', async () => {
     const directory = join(collector.home.env.DATA_DIR ?? '', 'dead-letters')
     mkdirSync(directory, { recursive: true })

@@ -110,7 +110,7 @@ describe('one line says what is wrong', () => {
     const elsewhere = { ...env, DATA_DIR: temporaryDataDir() }
     const run = (...args: string[]) => runCli(['seed', '--again', ...args], elsewhere)
     expectOneLineError(await run(), 'no control database in DATA_DIR')
-    await runJson({ ...elsewhere, PORT: '1' }, 'provision', '--tenant', 'other', '--workspace', 'web')
+    await runJson(elsewhere, 'provision', '--tenant', 'other', '--workspace', 'web')
     expectOneLineError(await run(), 'answers 401', 'use the DATA_DIR or CONTROL_DATABASE_URL of that collector')
   })
 
