@@ -37,8 +37,8 @@ export interface Attempt {
 }
 
 const HOSTS = ['127.0.0.1', '127.0.0.1', 'x', 'api', 'events.example:8080', '[::1]:3000']
-/** Over every limit on one event of Segment's: such a body may be refused although it is good. */
-const SURELY_FITS_CHARS = 25_000
+/** Well below the limit on one event of Segment’s: a longer body may be refused although it is good. */
+const SURELY_FITS_BYTES = 25_000
 
 /** A request to one of the operations. */
 export function makeAttempt(operations: readonly Operation[], allKeys: readonly FuzzKey[], draw: Draw): Attempt {
@@ -56,7 +56,7 @@ export function makeAttempt(operations: readonly Operation[], allKeys: readonly 
   const type = draw.pick(Object.keys(operation.bodies))
   const isNdjson = type === NDJSON
   const made = makeText(operation, protocol, type, draw, { place, presented })
-  if (made.kind !== 'valid' || made.text.length > SURELY_FITS_CHARS) oddities.push(made.kind)
+  if (made.kind !== 'valid' || Buffer.byteLength(made.text) > SURELY_FITS_BYTES) oddities.push(made.kind)
   const body = type === undefined ? undefined : encodeBody(made.text, draw, flaws, oddities)
 
   const headers: Header[] = []
