@@ -1,14 +1,11 @@
 /** `penstock dead-letter`: list, show, retry, drop. Works on the files, beside a running server or without one. */
-import { join, resolve } from 'node:path'
 import type { Config } from '../config.ts'
 import { isProblem } from '../problem.ts'
-import { type DeadLetter, DeadLetters } from '../sink/dead-letters.ts'
+import { type DeadLetter, DeadLetters, deadLettersDirectory } from '../sink/dead-letters.ts'
 import { prepareDryRun } from '../sink/dry-run.ts'
 import { type InsertTarget, insertNative } from '../sink/insert.ts'
 import { CommandFailure, clickhouseOf, configOrFail, orFail, printJson, printTable } from './session.ts'
 
-/** Where in the data directory the dead letters are. */
-const DIRECTORY = 'dead-letters'
 const DUMP_BYTES_MAX = 512
 const STRINGS_MAX = 40
 const SHOWN_MESSAGE_LENGTH = 100
@@ -118,7 +115,7 @@ export async function dropDeadLetters(
 
 function open(): { letters: DeadLetters; config: Config; directory: string } {
   const config = configOrFail()
-  const directory = resolve(join(config.dataDir, DIRECTORY))
+  const directory = deadLettersDirectory(config.dataDir)
   return { letters: new DeadLetters(directory), config, directory }
 }
 

@@ -1,6 +1,5 @@
 /** `penstock erase`: removes people from ClickHouse on their request, and says what it removed and what stays. Works beside running servers. */
 import { readFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { type Config, loadConfig } from '../config.ts'
 import { erase, type Findings, type Outcome } from '../erase/erase.ts'
@@ -8,7 +7,7 @@ import type { PersonQuery } from '../erase/person.ts'
 import { type Stays, whatStays } from '../erase/stays.ts'
 import { openStore, type Store } from '../erase/store.ts'
 import { isProblem, reasonOf } from '../problem.ts'
-import { DeadLetters } from '../sink/dead-letters.ts'
+import { DeadLetters, deadLettersDirectory } from '../sink/dead-letters.ts'
 import { DURATION_FORM, parseDuration } from './duration.ts'
 import { printReport, toJson } from './erase-report.ts'
 import { CommandFailure, clickhouseOf, orFail, printJson } from './session.ts'
@@ -61,7 +60,7 @@ export async function eraseCommand(options: EraseCommandOptions): Promise<void> 
       hasBegun = true
       return true
     }
-    const letters = new DeadLetters(resolve(join(config.dataDir, 'dead-letters')))
+    const letters = new DeadLetters(deadLettersDirectory(config.dataDir))
     const result = await erase(
       {
         store,

@@ -1,9 +1,8 @@
 /** Checks of `doctor` that only a running server, or what one has left, can answer. */
-import { join, resolve } from 'node:path'
 import type { Config } from '../config.ts'
 import type { Health } from '../http/service.ts'
 import { reasonOf } from '../problem.ts'
-import { DeadLetters } from '../sink/dead-letters.ts'
+import { DeadLetters, deadLettersDirectory } from '../sink/dead-letters.ts'
 import { httpAddress } from './banner.ts'
 import { type Check, get } from './checks.ts'
 
@@ -40,7 +39,7 @@ export async function checkServer(config: Config): Promise<Check> {
 /** There are no events that ClickHouse could not read. */
 export function checkDeadLetters(config: Config): Check {
   const name = 'dead letters'
-  const directory = resolve(join(config.dataDir, 'dead-letters'))
+  const directory = deadLettersDirectory(config.dataDir)
   const count = new DeadLetters(directory).count()
   if (count === 0) return { name, status: 'ok', message: 'none' }
   const mend = '`dead-letter list` says why; `dead-letter retry` sends them again, `dead-letter drop` gives them up'

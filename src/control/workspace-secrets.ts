@@ -67,12 +67,7 @@ export class WorkspaceSecrets {
 
   /** Why signed requests cannot be checked here: the key of the secrets is missing or another one. Undefined: all is well. */
   async problem(): Promise<Problem | undefined> {
-    const first = await this.#database
-      .selectFrom('workspaces')
-      .select(['tenant_id', 'id', 'signing_secret'])
-      .orderBy('created_at')
-      .limit(1)
-      .executeTakeFirst()
+    const first = await oldest(this.#database)
     if (first === undefined) return undefined
     const secret = this.decrypt(first.signing_secret, { tenant: first.tenant_id, workspace: first.id })
     return isProblem(secret) ? secret : undefined
@@ -85,14 +80,18 @@ export class WorkspaceSecrets {
 
   /** For a new secret: with the same key as those that are there. */
   async box(transaction: Transaction<ControlTables>): Promise<SecretBox | Problem<SecretsKeyProblem>> {
-    const any = await transaction
-      .selectFrom('workspaces')
-      .select('signing_secret')
-      .orderBy('created_at')
-      .limit(1)
-      .executeTakeFirst()
-    return openSecretBox(this.#key, any?.signing_secret)
+    return openSecretBox(this.#key, (await oldest(transaction))?.signing_secret)
   }
+}
+
+/** One workspace, whose secret tells the key of all. */
+function oldest(database: Kysely<ControlTables>) {
+  return database
+    .selectFrom('workspaces')
+    .select(['tenant_id', 'id', 'signing_secret'])
+    .orderBy('created_at')
+    .limit(1)
+    .executeTakeFirst()
 }
 
 /** Undefined: there is no such workspace. */

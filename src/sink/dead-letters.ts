@@ -11,7 +11,7 @@
  */
 import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { type Static, Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
@@ -72,6 +72,11 @@ export function deadLetterToken(segmentToken: string, ordinal: number): string {
 /** A token as part of a file name. */
 export function tokenInName(token: string): string {
   return token.replaceAll(/[^A-Za-z0-9._-]/g, '-')
+}
+
+/** Where they are kept, as an absolute path. */
+export function deadLettersDirectory(dataDir: string): string {
+  return resolve(dataDir, 'dead-letters')
 }
 
 /** The dead letters of one directory. */

@@ -3,7 +3,6 @@
  * however long ClickHouse is away: until then the log takes the events.
  */
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '../config.ts'
 import type { EventLog } from '../log/event-log.ts'
@@ -12,6 +11,7 @@ import { isProblem, type Problem, problem, reasonOf } from '../problem.ts'
 import type { Logger } from '../telemetry/logger.ts'
 import { NOOP_TELEMETRY, type Telemetry } from '../telemetry/telemetry.ts'
 import { type ClickHouse, type ClickHouseOptions, createClickHouse } from './clickhouse.ts'
+import { deadLettersDirectory } from './dead-letters.ts'
 import { type EmbeddedClickHouse, startEmbeddedClickHouse } from './embedded-clickhouse.ts'
 import { Flusher } from './flusher.ts'
 import type { FlusherStats } from './flusher-stats.ts'
@@ -62,7 +62,7 @@ export function startSink(options: SinkOptions): Sink {
     logger,
     telemetry,
     target,
-    deadLettersDirectory: join(config.dataDir, 'dead-letters'),
+    deadLettersDirectory: deadLettersDirectory(config.dataDir),
   }
   const { cluster } = config.clickhouse
   const flusher =
