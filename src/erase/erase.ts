@@ -80,8 +80,9 @@ export async function erase(
   const person = await Person.open(store, query)
   if (isProblem(person)) return person
   let mayForget = true
-  let hasFailed = false
-  try {
+  // One that cannot say that it is over is known by its silence.
+  const end = () => (mayForget ? person.run.drop() : person.run.leave().catch(() => undefined))
+  const eraseAll = async () => {
     await person.find()
     const addresses = await emailAddresses(store, person)
     const findings = await look(options, person, addresses)
@@ -95,15 +96,13 @@ export async function erase(
     const outcome = await new Erasure(options, person, { ...findings, rows }).run()
     mayForget = outcome.problems.length === 0
     return { findings, outcome }
-  } catch (error) {
-    if (mayForget) await person.run.drop().catch(() => undefined) // what broke it off says more
-    hasFailed = true
-    throw error
-  } finally {
-    if (!mayForget)
-      await person.run.leave().catch(() => undefined) // then it is known by its silence
-    else if (!hasFailed) await person.run.drop()
   }
+  const result = await eraseAll().catch(async (error: unknown) => {
+    await end().catch(() => undefined) // what broke it off says more
+    throw error
+  })
+  await end()
+  return result
 }
 
 async function look(options: EraseOptions, person: Person, addresses: readonly string[]): Promise<Findings> {
