@@ -41,10 +41,9 @@ export async function whatStays(store: Store, dataDir: string): Promise<Stays> {
 
 async function countDamagedFiles(dataDir: string): Promise<number> {
   let files = 0
-  for (const log of await logDirectories(dataDir)) {
+  for (const log of logDirectories(dataDir)) {
     const damaged = join(log, 'damaged')
-    if ((await namesIn(damaged)).length > 0)
-      files += (await realFileSystem.list(damaged)).filter(({ isFile }) => isFile).length
+    if (namesIn(damaged).length > 0) files += (await realFileSystem.list(damaged)).filter(({ isFile }) => isFile).length
   }
   return files
 }

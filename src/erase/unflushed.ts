@@ -9,7 +9,7 @@
  *
  * Requests that are being received and not answered yet are not waited for: their events are newer than the erasure.
  */
-import { readdir } from 'node:fs/promises'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { httpAddress } from '../cli/banner.ts'
@@ -33,12 +33,12 @@ export type UnflushedProblem = Problem<'no_log' | 'not_flushed' | 'collector_una
 const POLL_MS = 50
 const ANSWER_WITHIN_MS = 5_000
 
-/** Waits until all that was accepted before this call is in ClickHouse. */
+/** Waits until all that was accepted before this call is in ClickHouse: which segments of a log those are in is read before it returns. */
 export async function untilFlushed(unflushed: Unflushed): Promise<UnflushedProblem | undefined> {
   const { config, collectors, waitMs } = unflushed
   const startedAt = performance.now()
   const deadline = startedAt + config.flushIntervalMs + waitMs
-  const logs = await logDirectories(config.dataDir)
+  const logs = logDirectories(config.dataDir)
   if (logs.length === 0 && collectors.length === 0 && config.durability === 'fsync')
     return problem(
       'no_log',
@@ -55,14 +55,16 @@ export async function untilFlushed(unflushed: Unflushed): Promise<UnflushedProbl
 }
 
 /** The logs of all workers that ran on the data directory. Throws the file system's error. */
-export async function logDirectories(dataDir: string): Promise<string[]> {
-  return (await namesIn(dataDir)).filter((name) => /^log(-\d+)?$/.test(name)).map((name) => join(dataDir, name))
+export function logDirectories(dataDir: string): string[] {
+  return namesIn(dataDir)
+    .filter((name) => /^log(-\d+)?$/.test(name))
+    .map((name) => join(dataDir, name))
 }
 
 /** Names in a directory; none when there is no directory. Throws the file system's error. */
-export async function namesIn(directory: string): Promise<string[]> {
+export function namesIn(directory: string): string[] {
   try {
-    return await readdir(directory)
+    return readdirSync(directory)
   } catch (error) {
     if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return []
     throw error
@@ -70,9 +72,9 @@ export async function namesIn(directory: string): Promise<string[]> {
 }
 
 async function untilLogFlushed(directory: string, deadline: number): Promise<UnflushedProblem | undefined> {
-  const last = Math.max(-1, ...(await segmentsIn(directory)))
+  const last = Math.max(-1, ...segmentsIn(directory))
   for (;;) {
-    const waiting = (await segmentsIn(directory)).filter((number) => number <= last)
+    const waiting = segmentsIn(directory).filter((number) => number <= last)
     if (waiting.length === 0) break
     if (performance.now() > deadline)
       return problem(
@@ -86,8 +88,8 @@ async function untilLogFlushed(directory: string, deadline: number): Promise<Unf
 }
 
 /** Numbers of the segments that are not stored. */
-async function segmentsIn(directory: string): Promise<number[]> {
-  const segments = (await namesIn(directory)).flatMap((name) => parseSegmentFileName(name) ?? [])
+function segmentsIn(directory: string): number[] {
+  const segments = namesIn(directory).flatMap((name) => parseSegmentFileName(name) ?? [])
   return segments.filter(({ state }) => state !== 'spare').map(({ number }) => number)
 }
 

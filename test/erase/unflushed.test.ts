@@ -33,7 +33,6 @@ test('files of stored segments that wait to be written over are not waited for, 
 test('a segment is waited for until it is stored, and not for a newer one', async () => {
   writeFileSync(pathOf('log', '1.sealed'), 'events')
   const waiting = wait(60_000)
-  await Bun.sleep(20)
   writeFileSync(pathOf('log', '2.open'), 'new events')
   renameSync(pathOf('log', '1.sealed'), pathOf('log', '1.spare'))
   expect(await waiting).toBeUndefined()
