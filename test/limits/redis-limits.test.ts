@@ -306,7 +306,7 @@ describe('Redis away', () => {
     expect(states.every(({ taken }) => taken)).toBe(true)
     const startedAt = performance.now()
     for (let count = 0; count < 50; count++) expect((await take(limits, newKey(60))).taken).toBe(true)
-    expect(performance.now() - startedAt).toBeLessThan(90)
+    expect(performance.now() - startedAt).toBeLessThan(2_500) // 50 times the wait would be 5 s
     server.thaw()
     await until(() => redis.available)
   })
