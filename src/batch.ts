@@ -2,6 +2,7 @@
 import type { WorkspaceKeys } from './dedupe/id-keys.ts'
 import type { Event } from './event.ts'
 import { EventBlock } from './native/event-block.ts'
+import { writeUuid } from './native/uuid.ts'
 import type { ScannedBlock } from './scan/scanned-block.ts'
 
 /** What is gathered until the next commit: a Native block for each form of events. */
@@ -25,8 +26,8 @@ export interface Batch {
   hasId(index: number): boolean
   /** The key of such an id. */
   keyOf(index: number, keys: WorkspaceKeys): WorkspaceKeys
-  /** Such an id, a UUID in lower case. */
-  idOf(index: number): string
+  /** Writes such an id: 16 bytes, as in `native/uuid.ts`. */
+  writeId(index: number, target: Uint8Array, offset: number): void
   /** Some of the events, in this order. Before `appendTo`. */
   pick(indexes: readonly number[]): Batch
   /** Puts the events into the block of their form. Once: the batch gives back what it held. */
@@ -94,8 +95,8 @@ export class EventBatch implements Batch {
     return keys.ofText(this.at(index).eventId ?? '')
   }
 
-  idOf(index: number): string {
-    return (this.at(index).eventId ?? '').toLowerCase()
+  writeId(index: number, target: Uint8Array, offset: number): void {
+    writeUuid(this.at(index).eventId ?? '', target, offset)
   }
 
   pick(indexes: readonly number[]): EventBatch {

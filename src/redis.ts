@@ -48,6 +48,8 @@ export interface Redis {
   ready(withinMs: number): Promise<boolean>
   /** A command with one key, which is prefixed: `command('SET', 'a', 1, 'NX', 'PX', 500)`. */
   command(name: string, key: RedisArgument, ...args: readonly RedisArgument[]): Promise<RedisReply | RedisFailure>
+  /** All of a hash: its fields as texts, their values as bytes. */
+  hash(key: string): Promise<ReadonlyMap<string, Buffer> | RedisFailure>
   script(lua: string): RedisScript
   /** Tells every subscriber of the channel, also those of this process. False when it was not sent; whether anyone got it is not known. */
   publish(channel: string, message: string): Promise<boolean>
@@ -118,6 +120,13 @@ class RedisClient implements Redis {
     return this.#ask(COMMAND_TIMEOUT_MS, (client) => client.call(name, prefixed(key), ...args))
   }
 
+  hash(key: string): Promise<ReadonlyMap<string, Buffer> | RedisFailure> {
+    return this.#ask(
+      COMMAND_TIMEOUT_MS,
+      async (client) => new Map(Object.entries(await client.hgetallBuffer(prefixed(key)))),
+    )
+  }
+
   script(lua: string): RedisScript {
     const hash = createHash('sha1').update(lua).digest('hex')
     const run = (keys: readonly RedisArgument[], args: readonly RedisArgument[], timeoutMs = COMMAND_TIMEOUT_MS) => {
@@ -157,12 +166,15 @@ class RedisClient implements Redis {
     await Promise.all([this.#connection.close(), this.#messages.close()])
   }
 
-  #ask(timeoutMs: number, send: (client: Client) => Promise<unknown>): Promise<RedisReply | RedisFailure> {
+  #ask<Reply = RedisReply>(
+    timeoutMs: number,
+    send: (client: Client) => Promise<unknown>,
+  ): Promise<Reply | RedisFailure> {
     const { client, reason } = this.#connection
     if (client === undefined) return Promise.resolve(this.#fail('redis_away', `Redis is away: ${reason}`))
     return new Promise((resolve) => {
       let answered = false
-      const settle = (result: RedisReply | RedisFailure) => {
+      const settle = (result: Reply | RedisFailure) => {
         answered = true
         stopWaiting()
         resolve(result)
@@ -173,7 +185,7 @@ class RedisClient implements Redis {
         this.#connection.suspect(failure.message)
       })
       Promise.try(() => send(client)).then(
-        (reply) => settle(reply as RedisReply),
+        (reply) => settle(reply as Reply),
         (error: unknown) => {
           if (answered) return
           const reason = reasonOf(error)

@@ -96,9 +96,9 @@ export class MemoryDedupe implements Dedupe {
     return words
   }
 
-  /** What is known of an id now. */
-  stateOf(tenantId: string, workspaceId: string, id: string): IdState {
-    const { first, second, third } = this.keys.of(tenantId, workspaceId).ofText(id)
+  /** What is known of an id now, whose 16 bytes (see `native/uuid.ts`) begin at `offset`. */
+  stateOf(tenantId: string, workspaceId: string, bytes: DataView, offset: number): IdState {
+    const { first, second, third } = this.keys.of(tenantId, workspaceId).ofBytes(bytes, offset)
     this.table.tick(this.now())
     const mark = this.table.markOf(first, second, third)
     return mark === 0 ? 'unknown' : this.running.get(mark) === undefined ? 'seen' : 'pending'

@@ -9,11 +9,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Batch } from '../batch.ts'
+import { UUID_BYTES } from '../native/uuid.ts'
 import { isRedisFailure, type Redis } from '../redis.ts'
 import type { Logger } from '../telemetry/logger.ts'
+import { LOT_IDS_MAX } from './claim-scripts.ts'
 import type { Dedupe, DedupeStats, PendingCopy, Reservation } from './dedupe.ts'
-import type { MemoryDedupe, MemoryReservation, Verdict } from './memory-dedupe.ts'
-import { type ClaimVerdict, SharedClaims, type SharedIds, sharedIds } from './shared-claims.ts'
+import type { IdState, MemoryDedupe, MemoryReservation, Verdict } from './memory-dedupe.ts'
+import { type ClaimVerdict, SharedClaims } from './shared-claims.ts'
+import { countOf, lotsOf, pick, type SharedIds, sharedIds } from './shared-ids.ts'
 import { Untold } from './untold.ts'
 
 /** What deduplication across collectors is made with. */
@@ -32,8 +35,6 @@ const PATIENCE_MS = 2_000
 /** Waits between two looks double from the first to the last. */
 const LOOK_MIN_MS = 5
 const LOOK_MAX_MS = 200
-/** Ids in one command. */
-const PART_IDS_MAX = 1_000
 /** For the last of them, at the end. */
 const LAST_TELL_MS = 1_000
 /** Between two attempts to tell the others what they do not know. */
@@ -77,64 +78,54 @@ export class RedisDedupe implements Dedupe {
     const ids = sharedIds(reservation.fresh)
     const fields: string[] = []
     const verdicts = await this.claim(ids, fields)
-    const claimed: string[] = []
-    const outcomes = verdicts.map((verdict, index): Verdict => {
-      if (verdict === 'claimed') claimed.push(ids.uuids[index] as string)
-      return OUTCOMES[verdict]
-    })
-    const undecided = outcomes.filter((outcome) => outcome === 'forgotten').length
-    if (claimed.length < ids.uuids.length) reservation.narrow(outcomes)
+    const claimed = positionsOf('c', verdicts)
+    const undecided = positionsOf('p', verdicts).length
+    if (claimed.length < verdicts.length)
+      reservation.narrow(Array.from(verdicts, (verdict) => OUTCOMES[verdict as ClaimVerdict]))
     this.counts.undecided += undecided
-    this.counts.duplicates += ids.uuids.length - claimed.length - undecided
+    this.counts.duplicates += verdicts.length - claimed.length - undecided
     return new SharedReservation(reservation, undecided, (durable) =>
-      claimed.length === 0 ? undefined : this.settle({ ...ids, uuids: claimed }, fields, durable),
+      claimed.length === 0 ? undefined : this.settle(pick(ids, claimed), fields, durable),
     )
   }
 
   /** A verdict for each id, after the claims of other collectors were waited for. `fields` gets the names of the claims made. */
-  private async claim(ids: SharedIds, fields: string[]): Promise<ClaimVerdict[]> {
+  private async claim(ids: SharedIds, fields: string[]): Promise<string> {
     const deadline = performance.now() + (this.options.patienceMs ?? PATIENCE_MS)
-    const verdicts = new Array<ClaimVerdict>(ids.uuids.length).fill('elsewhere')
-    let open = [...verdicts.keys()]
-    for (let waitMs = LOOK_MIN_MS; ; waitMs = Math.min(2 * waitMs, LOOK_MAX_MS)) {
-      const isFirst = fields.length === 0
-      await Promise.all(partsOf(open).map((part) => this.claimPart(ids, part, fields, isFirst, verdicts)))
-      open = open.filter((index) => verdicts[index] === 'elsewhere')
-      if (open.length === 0 || performance.now() + waitMs > deadline) return verdicts
+    let verdicts = await this.look(ids, fields, 'c')
+    for (let waitMs = LOOK_MIN_MS; verdicts.includes('p'); waitMs = Math.min(2 * waitMs, LOOK_MAX_MS)) {
+      if (performance.now() + waitMs > deadline) break
       await sleep(waitMs)
+      const found = await this.look(pick(ids, positionsOf('p', verdicts)), fields, 'p')
+      let next = 0
+      verdicts = verdicts.replaceAll('p', () => found[next++] as string)
     }
+    return verdicts
   }
 
-  /** One round trip, for the ids at these positions. */
-  private async claimPart(
-    ids: SharedIds,
-    positions: readonly number[],
-    fields: string[],
-    isFirst: boolean,
-    verdicts: ClaimVerdict[],
-  ): Promise<void> {
-    const field = this.claims.nextField()
-    fields.push(field)
-    const uuids = positions.map((position) => ids.uuids[position] as string)
-    const found = this.options.redis.available ? await this.claims.claim({ ...ids, uuids }, field) : undefined
-    if (found === undefined || isRedisFailure(found)) {
-      // Nobody can be asked: this collector decides alone. But what another one had a moment ago stays undecided.
-      if (!isFirst) return
-      for (const position of positions) verdicts[position] = 'claimed'
-      this.counts.unasked += positions.length
-    } else {
-      for (const [index, position] of positions.entries()) verdicts[position] = found[index] as ClaimVerdict
-    }
+  /**
+   * One round trip for every LOT_IDS_MAX ids. When nobody can be asked this collector decides alone: `c` at the first look; but what
+   * another one had a moment ago stays undecided: `p`.
+   */
+  private async look(ids: SharedIds, fields: string[], alone: ClaimVerdict): Promise<string> {
+    const found = lotsOf(ids, LOT_IDS_MAX).map(async (lot) => {
+      const field = this.claims.nextField()
+      fields.push(field)
+      const verdicts = this.options.redis.available ? await this.claims.claim(lot, field) : undefined
+      if (verdicts !== undefined && !isRedisFailure(verdicts)) return verdicts
+      if (alone === 'c') this.counts.unasked += countOf(lot)
+      return alone.repeat(countOf(lot))
+    })
+    return (await Promise.all(found)).join('')
   }
 
   private async settle(ids: SharedIds, fields: readonly string[], durable: boolean): Promise<void> {
     const at = performance.now()
-    const told = partsOf(ids.uuids).map(async (uuids) => {
-      const part = { ...ids, uuids }
+    const told = lotsOf(ids, LOT_IDS_MAX).map(async (lot) => {
       // A release is not tried again: by then the id may be claimed for a new attempt. The claim ends by itself.
-      if (!durable) return void (await this.claims.release(part, fields))
-      const isTold = this.options.redis.available && (await this.claims.confirm(part, fields)) === undefined
-      if (!isTold) this.untold.push(part, fields, at)
+      if (!durable) return void (await this.claims.release(lot, fields))
+      const isTold = this.options.redis.available && (await this.claims.confirm(lot, fields)) === undefined
+      if (!isTold) this.untold.push(lot, fields, at)
     })
     await Promise.all(told)
     if (this.untold.ids > 0) this.tellLater()
@@ -161,46 +152,50 @@ export class RedisDedupe implements Dedupe {
       const ageMs = performance.now() - next.at
       if (performance.now() > deadline) return
       const isTooOld = ageMs >= this.options.windowMs
-      if (!isTooOld && (await this.claims.confirm(next.ids, next.fields, ageMs)) !== undefined) return
+      if (!isTooOld && (await this.claims.confirmOld(next.ids, next.fields, ageMs)) !== undefined) return
       this.untold.remove(next)
     }
   }
 
   /** What the process before had claimed when it ended. False when Redis does not answer. */
   private async settleLeftClaims(): Promise<boolean> {
-    const { memory, logger } = this.options
     const left = await this.claims.left()
     if (isRedisFailure(left)) return false
     for (const { field, ...ids } of left) {
       // Between this look and the sending of the commands nothing else can happen, and commands come in their order.
-      const states = ids.uuids.map((uuid) => memory.stateOf(ids.tenantId, ids.workspaceId, uuid))
-      const of = (state: (typeof states)[number]) => ({
-        ...ids,
-        uuids: ids.uuids.filter((_, at) => states[at] === state),
-      })
+      const { seen, unknown } = this.statesOf(ids)
       const failures = await Promise.all([
-        this.claims.confirm(of('seen'), [field]),
-        this.claims.release(of('unknown'), [field]),
+        this.claims.confirmOld(seen, [field], 0),
+        this.claims.release(unknown, [field]),
       ])
       if (failures.some((failure) => failure !== undefined)) return false
     }
     this.hasLeftClaims = false
-    if (left.length > 0) logger.info({ claims: left.length }, 'claims on event ids that were left are settled')
+    if (left.length > 0)
+      this.options.logger.info({ claims: left.length }, 'claims on event ids that were left are settled')
     return true
+  }
+
+  private statesOf(ids: SharedIds): { readonly seen: SharedIds; readonly unknown: SharedIds } {
+    const { tenantId, workspaceId, bytes } = ids
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const positions: Record<IdState, number[]> = { seen: [], unknown: [], pending: [] }
+    for (let position = 0; position < countOf(ids); position++)
+      positions[this.options.memory.stateOf(tenantId, workspaceId, view, UUID_BYTES * position)].push(position)
+    return { seen: pick(ids, positions.seen), unknown: pick(ids, positions.unknown) }
   }
 }
 
-/** In pieces that Redis does in about a millisecond. */
-function partsOf<Item>(items: readonly Item[]): Item[][] {
-  const parts: Item[][] = []
-  for (let at = 0; at < items.length; at += PART_IDS_MAX) parts.push(items.slice(at, at + PART_IDS_MAX))
-  return parts
+function positionsOf(wanted: ClaimVerdict, verdicts: string): number[] {
+  const positions: number[] = []
+  for (let at = 0; at < verdicts.length; at++) if (verdicts[at] === wanted) positions.push(at)
+  return positions
 }
 
 const OUTCOMES: Readonly<Record<ClaimVerdict, Verdict>> = {
-  claimed: 'fresh',
-  durable: 'seen',
-  elsewhere: 'forgotten',
+  c: 'fresh',
+  d: 'seen',
+  p: 'forgotten',
 }
 
 /** A reservation that other collectors know of. */

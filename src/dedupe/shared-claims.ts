@@ -1,22 +1,17 @@
 /**
- * What collectors tell each other of event ids by way of Redis:
- *
- *     penstock:dedupe:<tenant>:<workspace>:<uuid>   `p:<collector>`: it is being committed there, for CLAIM_MS at most
- *                                                   `d`: it is durable, for the window
- *     penstock:dedupe-claims:<collector>            a hash of the claims that are not settled: a field for each, `<start>-<number>`,
- *                                                   with `<tenant>:<workspace>:` and the uuids of its events
+ * The claims of one collector on event ids, in Redis: see `claim-scripts.ts` for what is kept there.
  *
  * A claim takes all ids of a request at once, in one round trip, so of two requests with the same ids one has them all. A collector takes
  * its own old claims over: what runs in this process is in its memory, and that was asked before.
+ *
+ * Claims that are made while others are on their way go together after those; so do confirmations. A release goes at once, before any later
+ * claim on the same ids.
  */
 import assert from 'node:assert/strict'
-import type { Batch } from '../batch.ts'
-import { isRedisFailure, type Redis, type RedisFailure, type RedisScript } from '../redis.ts'
-
-/** After so long a claim ends by itself: its collector died and did not come back, or cannot reach Redis. No commit takes so long. */
-const CLAIM_MS = 60_000
-/** Claims of a collector that never comes back are forgotten, too. */
-const LEFT_CLAIMS_MS = 7 * 24 * 3_600_000
+import { isRedisFailure, type Redis, type RedisArgument, type RedisFailure, type RedisScript } from '../redis.ts'
+import { CLAIM, CLAIM_MS, CONFIRM, LOT_IDS_MAX, RELEASE } from './claim-scripts.ts'
+import { Gathering } from './gathering.ts'
+import { countOf, readIds, type SharedIds, workspaceOf } from './shared-ids.ts'
 
 /**
  * How long an answer is waited for: longer than for other things, because without it a copy may be stored twice. Those who wait when it is
@@ -24,73 +19,38 @@ const LEFT_CLAIMS_MS = 7 * 24 * 3_600_000
  */
 const ANSWER_MS = 500
 
-const UUID_CHARS = 36
-
-const CLAIM = `
-local verdicts = {}
-local claimed = false
-for at = 1, #ARGV[4], ${UUID_CHARS} do
-  local key = KEYS[1] .. string.sub(ARGV[4], at, at + ${UUID_CHARS - 1})
-  local verdict = 'c'
-  if not redis.call('SET', key, ARGV[1], 'NX', 'PX', ARGV[2]) then
-    local value = redis.call('GET', key)
-    if value == ARGV[1] then
-      redis.call('PEXPIRE', key, ARGV[2])
-    elseif value == 'd' then
-      verdict = 'd'
-    else
-      verdict = 'p'
-    end
-  end
-  claimed = claimed or verdict == 'c'
-  verdicts[#verdicts + 1] = verdict
-end
-if claimed then
-  redis.call('HSET', KEYS[2], ARGV[3], ARGV[5] .. ARGV[4])
-  redis.call('PEXPIRE', KEYS[2], ${LEFT_CLAIMS_MS})
-end
-return table.concat(verdicts)`
-
-const CONFIRM = `
-for at = 1, #ARGV[2], ${UUID_CHARS} do
-  redis.call('SET', KEYS[1] .. string.sub(ARGV[2], at, at + ${UUID_CHARS - 1}), 'd', 'PX', ARGV[1])
-end
-redis.call('HDEL', KEYS[2], unpack(ARGV, 3))
-return 1`
-
-const RELEASE = `
-for at = 1, #ARGV[2], ${UUID_CHARS} do
-  local key = KEYS[1] .. string.sub(ARGV[2], at, at + ${UUID_CHARS - 1})
-  if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
-end
-redis.call('HDEL', KEYS[2], unpack(ARGV, 3))
-return 1`
-
-/** Ids of one workspace. */
-export interface SharedIds {
-  readonly tenantId: string
-  readonly workspaceId: string
-  /** UUIDs in lower case. */
-  readonly uuids: readonly string[]
-}
-
-/** What is known of an id: claimed by this collector now, durable somewhere, or claimed by another collector. */
-export type ClaimVerdict = 'claimed' | 'durable' | 'elsewhere'
+/** What is known of an id. `c`: claimed by this collector now; `d`: durable somewhere; `p`: claimed by another collector. */
+export type ClaimVerdict = 'c' | 'd' | 'p'
 
 /** A claim that an earlier start of this collector did not settle. */
 export interface LeftClaim extends SharedIds {
   readonly field: string
 }
 
+/** A claim that is to be made, of at most LOT_IDS_MAX ids. */
+interface Claim {
+  readonly ids: SharedIds
+  readonly field: string
+}
+
+/** Claims that are to be settled: their ids are durable. */
+interface Confirmation {
+  readonly ids: SharedIds
+  readonly fields: readonly string[]
+}
+
 /** The claims of one collector. */
 export class SharedClaims {
   private readonly redis: Redis
   private readonly windowMs: number
+  private readonly slotMs: number
   private readonly owner: string
-  private readonly hash: string
+  private readonly keys: readonly string[]
   private readonly claiming: RedisScript
   private readonly confirming: RedisScript
   private readonly releasing: RedisScript
+  private readonly claims: Gathering<Claim, string | RedisFailure>
+  private readonly confirmations: Gathering<Confirmation, RedisFailure | undefined>
   /** Tells the claims of this start from those of earlier ones. */
   private readonly start = crypto.randomUUID()
   private lastNumber = 0
@@ -99,11 +59,16 @@ export class SharedClaims {
   constructor(redis: Redis, collectorId: string, windowMs: number) {
     this.redis = redis
     this.windowMs = windowMs
-    this.owner = `p:${collectorId}`
-    this.hash = `dedupe-claims:${collectorId}`
+    this.slotMs = Math.ceil(Math.max(windowMs, CLAIM_MS) / 2)
+    this.owner = collectorId
+    this.keys = ['ids:', claimsOf(collectorId), 'id-slots']
     this.claiming = redis.script(CLAIM)
     this.confirming = redis.script(CONFIRM)
     this.releasing = redis.script(RELEASE)
+    const sizeOf = ({ ids }: { readonly ids: SharedIds }) => countOf(ids)
+    this.claims = new Gathering((lot: readonly Claim[]) => this.claimAll(lot), sizeOf, LOT_IDS_MAX)
+    const confirmAll = (lot: readonly Confirmation[]) => this.confirmAll(lot, this.windowMs)
+    this.confirmations = new Gathering(confirmAll, sizeOf, LOT_IDS_MAX)
   }
 
   /** A name for a claim that is about to be made. */
@@ -112,57 +77,65 @@ export class SharedClaims {
     return `${this.start}-${this.lastNumber}`
   }
 
-  /** Claims what nobody has; gives a verdict for each id. */
-  async claim(ids: SharedIds, field: string): Promise<readonly ClaimVerdict[] | RedisFailure> {
-    const workspace = workspaceOf(ids)
-    const keys = [`dedupe:${workspace}`, this.hash]
-    const args = [this.owner, CLAIM_MS, field, ids.uuids.join(''), workspace]
-    const reply = await this.claiming.run(keys, args, ANSWER_MS)
-    if (isRedisFailure(reply)) return reply
-    assert(typeof reply === 'string' && reply.length === ids.uuids.length)
-    return Array.from(reply, (verdict) => (verdict === 'c' ? 'claimed' : verdict === 'd' ? 'durable' : 'elsewhere'))
+  /** Claims what nobody has, of at most LOT_IDS_MAX ids; gives a `ClaimVerdict` for each. */
+  claim(ids: SharedIds, field: string): Promise<string | RedisFailure> {
+    return this.claims.add({ ids, field })
   }
 
-  /** The ids are durable here, since `ageMs`; the claims with these fields are settled. */
-  async confirm(ids: SharedIds, fields: readonly string[], ageMs = 0): Promise<RedisFailure | undefined> {
-    const keys = [`dedupe:${workspaceOf(ids)}`, this.hash]
-    const args = [Math.ceil(this.windowMs - ageMs), ids.uuids.join(''), ...fields]
-    const reply = await this.confirming.run(keys, args, ANSWER_MS)
-    return isRedisFailure(reply) ? reply : undefined
+  /** The ids, at most LOT_IDS_MAX, are durable here; the claims with these fields are settled. */
+  confirm(ids: SharedIds, fields: readonly string[]): Promise<RedisFailure | undefined> {
+    return this.confirmations.add({ ids, fields })
   }
 
-  /** The ids are not durable here; the claims with these fields are settled. */
+  /** The same for ids that are durable since `ageMs`, at once. */
+  async confirmOld(ids: SharedIds, fields: readonly string[], ageMs: number): Promise<RedisFailure | undefined> {
+    const [failure] = await this.confirmAll([{ ids, fields }], Math.ceil(this.windowMs - ageMs))
+    return failure
+  }
+
+  /** The ids, at most LOT_IDS_MAX, are not durable here; the claims with these fields are settled. */
   async release(ids: SharedIds, fields: readonly string[]): Promise<RedisFailure | undefined> {
-    const keys = [`dedupe:${workspaceOf(ids)}`, this.hash]
-    const reply = await this.releasing.run(keys, [this.owner, ids.uuids.join(''), ...fields], ANSWER_MS)
+    const reply = await this.run(this.releasing, this.owner, ids.bytes, workspaceOf(ids), ...fields)
     return isRedisFailure(reply) ? reply : undefined
   }
 
   /** The claims that earlier starts of this collector have left. */
   async left(): Promise<readonly LeftClaim[] | RedisFailure> {
-    const reply = await this.redis.command('HGETALL', this.hash)
-    if (isRedisFailure(reply)) return reply
-    assert(Array.isArray(reply))
-    const claims: LeftClaim[] = []
-    for (let at = 0; at < reply.length; at += 2) {
-      const field = String(reply[at])
-      const [tenantId = '', workspaceId = '', uuids = ''] = String(reply[at + 1]).split(':')
-      if (field.startsWith(this.start)) continue
-      claims.push({ field, tenantId, workspaceId, uuids: uuids.match(/.{36}/g) ?? [] })
-    }
-    return claims
+    const found = await this.redis.hash(claimsOf(this.owner))
+    if (isRedisFailure(found)) return found
+    const left = [...found].filter(([field]) => !field.startsWith(this.start))
+    return left.map(([field, claim]) => ({ field, ...readIds(claim) }))
+  }
+
+  private async claimAll(lot: readonly Claim[]): Promise<(string | RedisFailure)[]> {
+    const requests = lot.flatMap(({ ids, field }) => [workspaceOf(ids), countOf(ids), field])
+    const reply = await this.run(this.claiming, this.owner, bytesOf(lot), ...requests)
+    if (isRedisFailure(reply)) return lot.map(() => reply)
+    assert(typeof reply === 'string')
+    let end = 0
+    return lot.map(({ ids }) => {
+      const begin = end
+      end += countOf(ids)
+      return reply.slice(begin, end)
+    })
+  }
+
+  private async confirmAll(lot: readonly Confirmation[], forMs: number): Promise<(RedisFailure | undefined)[]> {
+    const requests = lot.flatMap(({ ids }) => [workspaceOf(ids), countOf(ids)])
+    const fields = lot.flatMap((one) => one.fields)
+    const reply = await this.run(this.confirming, forMs, bytesOf(lot), lot.length, ...requests, ...fields)
+    return lot.map(() => (isRedisFailure(reply) ? reply : undefined))
+  }
+
+  private run(script: RedisScript, ...args: RedisArgument[]) {
+    return script.run(this.keys, [this.slotMs, ...args], ANSWER_MS)
   }
 }
 
-/** Names have no colon in them. */
-function workspaceOf({ tenantId, workspaceId }: SharedIds): string {
-  return `${tenantId}:${workspaceId}:`
+function claimsOf(collectorId: string): string {
+  return `dedupe-claims:${collectorId}`
 }
 
-/** The ids of those events that have one. */
-export function sharedIds(batch: Batch): SharedIds {
-  const { tenantId, workspaceId, length } = batch
-  const uuids: string[] = []
-  for (let index = 0; index < length; index++) if (batch.hasId(index)) uuids.push(batch.idOf(index))
-  return { tenantId, workspaceId, uuids }
+function bytesOf(lot: readonly { readonly ids: SharedIds }[]): Buffer {
+  return Buffer.concat(lot.map(({ ids }) => ids.bytes))
 }

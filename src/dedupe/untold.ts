@@ -1,16 +1,16 @@
 /** Ids that are durable here and of which other collectors have yet to be told, because Redis was away: a limited number, the newest. */
-import type { SharedIds } from './shared-claims.ts'
+import { countOf, type SharedIds } from './shared-ids.ts'
 
 /** Ids that are told together. */
 export interface UntoldIds {
-  readonly ids: SharedIds & { readonly uuids: string[] }
+  ids: SharedIds
   /** The claims that they settle. */
   readonly fields: string[]
   /** When the first of them became durable, on the clock of `performance.now`. */
   readonly at: number
 }
 
-/** About 15 MB. */
+/** A few megabytes. */
 const IDS_MAX = 100_000
 /** Ids of one workspace that come within so short a time are told in one command, up to a number. */
 const TOGETHER_MS = 1_000
@@ -29,15 +29,15 @@ export class Untold {
     const last = this.queue.at(-1)
     // The first may be on its way just now.
     if (last !== undefined && this.queue.length > 1 && isTogether(last, ids, at)) {
-      last.ids.uuids.push(...ids.uuids)
+      last.ids = { ...ids, bytes: Buffer.concat([last.ids.bytes, ids.bytes]) }
       last.fields.push(...fields)
     } else {
-      this.queue.push({ ids: { ...ids, uuids: [...ids.uuids] }, fields: [...fields], at })
+      this.queue.push({ ids, fields: [...fields], at })
     }
-    this.ids += ids.uuids.length
-    while (this.ids > IDS_MAX) {
-      this.dropped += this.queue[0]?.ids.uuids.length ?? 0
-      this.remove(this.queue[0])
+    this.ids += countOf(ids)
+    for (let first = this.first(); first !== undefined && this.ids > IDS_MAX; first = this.first()) {
+      this.dropped += countOf(first.ids)
+      this.remove(first)
     }
   }
 
@@ -47,14 +47,14 @@ export class Untold {
   }
 
   /** Takes out what `first` has given, if it is still there. */
-  remove(told: UntoldIds | undefined): void {
-    if (told === undefined || this.queue[0] !== told) return
+  remove(told: UntoldIds): void {
+    if (this.queue[0] !== told) return
     this.queue.shift()
-    this.ids -= told.ids.uuids.length
+    this.ids -= countOf(told.ids)
   }
 }
 
 function isTogether({ ids, at }: UntoldIds, more: SharedIds, moreAt: number): boolean {
   if (ids.tenantId !== more.tenantId || ids.workspaceId !== more.workspaceId) return false
-  return moreAt - at <= TOGETHER_MS && ids.uuids.length + more.uuids.length <= TOGETHER_IDS_MAX
+  return moreAt - at <= TOGETHER_MS && countOf(ids) + countOf(more) <= TOGETHER_IDS_MAX
 }

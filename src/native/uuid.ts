@@ -1,5 +1,8 @@
 /** UUIDs in ClickHouse's binary form: two little-endian UInt64, the high half first. */
 
+/** Bytes of one. */
+export const UUID_BYTES = 16
+
 /** Value of a hexadecimal digit by its char code, 0xff for anything else. */
 const NIBBLES = new Uint8Array(128).fill(0xff)
 for (let value = 0; value < 16; value++) {
@@ -32,16 +35,6 @@ export function writeUuid(text: string, target: Uint8Array, offset: number): voi
     const high = NIBBLES[text.charCodeAt(at)] as number
     target[offset + index] = (high << 4) | (NIBBLES[text.charCodeAt(at + 1)] as number)
   }
-}
-
-/** The text, in lower case, of the UUID whose 16 bytes begin at `offset`. */
-export function uuidText(bytes: Buffer, offset: number): string {
-  const high = bytes.readBigUInt64LE(offset).toString(16).padStart(16, '0')
-  const low = bytes
-    .readBigUInt64LE(offset + 8)
-    .toString(16)
-    .padStart(16, '0')
-  return `${high.slice(0, 8)}-${high.slice(8, 12)}-${high.slice(12)}-${low.slice(0, 4)}-${low.slice(4)}`
 }
 
 const RANDOM_BYTES = 8192

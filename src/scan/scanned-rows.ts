@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { Batch, OpenBlocks } from '../batch.ts'
 import type { WorkspaceKeys } from '../dedupe/id-keys.ts'
-import { uuidText } from '../native/uuid.ts'
+import { UUID_BYTES } from '../native/uuid.ts'
 import type { Address, ScannerModule } from './module.ts'
 import type { HeldRows } from './rows-pool.ts'
 import { ModuleBlock } from './scanned-block.ts'
@@ -57,13 +57,15 @@ export class ScannedRows implements Batch {
     return keys.ofBytes(this.module.data, this.idAt(index))
   }
 
-  idOf(index: number): string {
-    return uuidText(this.module.memory, this.idAt(index))
+  writeId(index: number, target: Uint8Array, offset: number): void {
+    const from = this.idAt(index)
+    const { memory } = this.module
+    for (let at = 0; at < UUID_BYTES; at++) target[offset + at] = memory[from + at] as number
   }
 
   private idAt(index: number): Address {
     assert(!this.isReleased)
-    return this.module.exports.idsOf(this.rows.address) + 16 * index
+    return this.module.exports.idsOf(this.rows.address) + UUID_BYTES * index
   }
 
   pick(indexes: readonly number[]): PickedRows {
@@ -133,8 +135,8 @@ export class PickedRows implements Batch {
     return this.all.keyOf(this.at(index), keys)
   }
 
-  idOf(index: number): string {
-    return this.all.idOf(this.at(index))
+  writeId(index: number, target: Uint8Array, offset: number): void {
+    this.all.writeId(this.at(index), target, offset)
   }
 
   pick(indexes: readonly number[]): PickedRows {

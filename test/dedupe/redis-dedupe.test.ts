@@ -11,6 +11,7 @@ import { waitUntil } from '../support/collector.ts'
 import { batchOf, eventsIn, makeEvent } from '../support/events.ts'
 import { randomFrom } from '../support/random.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
+import { sharedId } from '../support/shared-ids.ts'
 
 const logger = createLogger({ level: 'silent' })
 const WINDOW_MS = 60_000
@@ -62,7 +63,7 @@ function freshOf(reservation: Reservation): number[] {
 }
 
 function storedFor(number: number): string {
-  return server.cli('get', `penstock:dedupe:tenant:workspace:${idOf(number)}`)
+  return sharedId(server, 'tenant:workspace', idOf(number)).state
 }
 
 function claimsOf(name: string): number {
@@ -74,7 +75,7 @@ describe('two collectors', () => {
     const [a, b] = [await makeCollector('a'), await makeCollector('b')]
     const first = await a.dedupe.reserve(eventsOf(1, 2))
     expect(freshOf(first)).toEqual([1, 2])
-    expect(storedFor(1)).toBe('p:a')
+    expect(storedFor(1)).toBe('pa')
     await first.settle(true)
     expect(storedFor(1)).toBe('d')
     expect(claimsOf('a')).toBe(0)
@@ -200,7 +201,7 @@ describe('a collector that died', () => {
     const reservation = await a.dedupe.reserve(eventsOf(1))
     expect(freshOf(reservation)).toEqual([1])
     await waitUntil('the claims of before are settled', () => claimsOf('a') <= 1)
-    expect(storedFor(1)).toBe('p:a')
+    expect(storedFor(1)).toBe('pa')
     await reservation.settle(true)
     expect(storedFor(1)).toBe('d')
   })
@@ -216,7 +217,7 @@ describe('a collector that died', () => {
     const own = memory.reserve(eventsOf(1)) // being committed
     server.thaw()
     await waitUntil('the claims are settled', () => claimsOf('a') === 0)
-    expect(storedFor(1)).toBe('p:a')
+    expect(storedFor(1)).toBe('pa')
     own.settle(true)
   })
 
@@ -227,14 +228,14 @@ describe('a collector that died', () => {
     expect(await before.dedupe.reserve(eventsOf(5, 6))).toMatchObject({ undecided: 1 })
     await makeCollector('a')
     await waitUntil('the claims are settled', () => claimsOf('a') === 0)
-    expect([storedFor(5), storedFor(6)]).toEqual(['p:b', ''])
+    expect([storedFor(5), storedFor(6)]).toEqual(['pb', ''])
     await reservation.settle(true)
   })
 
   test('and does not come back holds up its events for a limited time', async () => {
     const a = await makeCollector('a')
     await a.dedupe.reserve(eventsOf(1))
-    const leftMs = Number(server.cli('pttl', `penstock:dedupe:tenant:workspace:${idOf(1)}`))
+    const leftMs = sharedId(server, 'tenant:workspace', idOf(1)).until - Date.now()
     expect(leftMs).toBeGreaterThan(50_000)
     expect(leftMs).toBeLessThanOrEqual(60_000)
   })

@@ -13,6 +13,7 @@ import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { Producer } from '../support/producer.ts'
 import { randomFrom } from '../support/random.ts'
 import { startTestRedis, type TestRedis } from '../support/redis.ts'
+import { sharedId } from '../support/shared-ids.ts'
 import { StreamClient } from '../support/stream-client.ts'
 import { segmentsOf } from '../support/workers.ts'
 
@@ -236,12 +237,12 @@ describe('under load', () => {
     const [other, killed] = collectors
     if (other === undefined || killed === undefined) throw new Error('not all collectors run')
     const events = [makeDraft({ event_id: crypto.randomUUID(), user_id: crypto.randomUUID() })]
-    const said = () => redis.cli('get', `penstock:dedupe:default:default:${events[0]?.event_id}`)
+    const said = () => sharedId(redis, 'default:default', String(events[0]?.event_id)).state
     redis.freeze() // it will carry out what it was sent, but nobody gets an answer
     expect(await send(killed.url, killed.key, events)).toBe(201)
     await killed.kill9()
     redis.thaw()
-    await waitUntil('the claim is there', () => said().startsWith('p:'))
+    await waitUntil('the claim is there', () => said().startsWith('p'))
     await waitUntil('the other one has Redis', async () => (await health(other)).status === 'ok')
     const refused = await other.postEvents(events)
     expect({ status: refused.status, hasWait: refused.headers.has('retry-after') }).toEqual({

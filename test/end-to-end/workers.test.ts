@@ -22,6 +22,7 @@ import { startPostgres } from '../support/postgres.ts'
 import { Producer } from '../support/producer.ts'
 import { randomFrom } from '../support/random.ts'
 import { startTestRedis } from '../support/redis.ts'
+import { sharedId } from '../support/shared-ids.ts'
 import { askWorkers, processesOf, segmentsOf, workerPid } from '../support/workers.ts'
 
 const redis = await startTestRedis()
@@ -392,9 +393,9 @@ describe('fewer workers at the next start', () => {
     redis.thaw()
     await before.exited
     expect(new Set(segmentsOf(home).map((name) => name.split('/')[0]))).toEqual(new Set(['log', 'log-1']))
-    const hasClaim = (id: unknown) => redis.cli('get', `penstock:dedupe:default:default:${id}`).startsWith('p:')
-    const claimed = events.filter(({ event_id }) => hasClaim(event_id)) // others came when Redis was known to be away
-    const owners = claimed.map(({ event_id }) => redis.cli('get', `penstock:dedupe:default:default:${event_id}`))
+    const ownerOf = ({ event_id }: { event_id?: unknown }) => sharedId(redis, 'default:default', String(event_id)).state
+    const claimed = events.filter((event) => ownerOf(event).startsWith('p')) // others came when Redis was known to be away
+    const owners = claimed.map(ownerOf)
     return { home, startEngine, send, claimed, owners: new Set(owners).size }
   }
 

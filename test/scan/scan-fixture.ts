@@ -1,13 +1,14 @@
 /** The scanner beside the reading of events as objects: whatever it takes, both are to make the same block of. */
 import { expect } from 'bun:test'
 import type { Authenticated } from '../../src/auth/key-cache.ts'
-import { EventBatch, type OpenBlocks } from '../../src/batch.ts'
+import { type Batch, EventBatch, type OpenBlocks } from '../../src/batch.ts'
 import { readDraft } from '../../src/draft.ts'
 import { enrich } from '../../src/enrich.ts'
 import type { Event } from '../../src/event.ts'
 import { Findings, type RequestFacts } from '../../src/event-reading.ts'
 import { parseJson } from '../../src/json.ts'
 import { EventBlock } from '../../src/native/event-block.ts'
+import { UUID_BYTES } from '../../src/native/uuid.ts'
 import { eventsOf } from '../../src/protocols/events.ts'
 import { compiledScanner } from '../../src/scan/compiled.ts'
 import type { ScannedRows } from '../../src/scan/scanned-rows.ts'
@@ -147,7 +148,7 @@ export class Comparison {
     expect(rows.length).toBe(events.length)
     for (const [index, event] of events.entries()) {
       expect(rows.hasId(index)).toBe(event.eventId !== undefined)
-      event.eventId ??= rows.idOf(index) // each makes an id of its own
+      event.eventId ??= idOf(rows, index) // each makes an id of its own
     }
     const sizes = [rows.bytesMax, new EventBatch(events, findings.jsonBytesMax).bytesMax]
     rows.appendTo(this.scanned.blocks)
@@ -166,4 +167,13 @@ function printable(block: Buffer): string {
 
 export function bodyOf(...drafts: readonly unknown[]): string {
   return JSON.stringify({ events: drafts })
+}
+
+/** An id as text, in lower case. */
+export function idOf(batch: Batch, index: number): string {
+  const bytes = Buffer.alloc(UUID_BYTES)
+  batch.writeId(index, bytes, 0)
+  const [high, low] = [bytes.readBigUInt64LE(0), bytes.readBigUInt64LE(8)]
+  const digits = high.toString(16).padStart(16, '0') + low.toString(16).padStart(16, '0')
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
 }
