@@ -14,6 +14,7 @@ import { isRedisFailure, type Redis } from './redis.ts'
 import { type Rejection, reject } from './rejection.ts'
 import { singleFlight } from './single-flight.ts'
 import type { Sink } from './sink/sink.ts'
+import { snakeCased } from './snake-case.ts'
 import { withTimeout } from './timeout.ts'
 
 export interface StatusOptions {
@@ -96,7 +97,7 @@ export class Status implements Service {
   stats(): object {
     const { log, groupCommit, pipeline, inFlight, streams, sink, limits, dedupe, replays, redis } = this.options
     const { oldestUnflushedAt, lastError, ...logStats } = log.stats()
-    return {
+    return snakeCased({
       ...this.which(),
       uptime_seconds: Math.round(process.uptime()),
       events: pipeline.counts.totals(),
@@ -110,7 +111,7 @@ export class Status implements Service {
       dedupe: dedupe.stats(),
       signatures: replays.stats(),
       ...(redis === undefined ? {} : { redis: redis.stats() }),
-    }
+    })
   }
 
   metrics(): Promise<string> {

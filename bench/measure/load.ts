@@ -134,7 +134,7 @@ export async function flushed(penstock: Penstock, before = 0): Promise<number> {
   await waitFor(`all ${accepted} acknowledged events in ClickHouse`, FLUSHED_WITHIN_MS, async () => {
     penstock.assertRunning()
     const { log } = await penstock.stats()
-    const isEmpty = log.flushedBytes >= log.writtenBytes && log.segmentsTaken === 0 && log.segmentsWaiting === 0
+    const isEmpty = log.flushed_bytes >= log.written_bytes && log.segments_taken === 0 && log.segments_waiting === 0
     return isEmpty || undefined
   })
   const stored = await penstock.clickhouse.storedEvents()

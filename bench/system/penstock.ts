@@ -20,10 +20,10 @@ export interface Stats {
   readonly limits: { readonly decided_alone?: number }
   readonly dedupe: { readonly shared?: { readonly unasked: number } }
   readonly log: {
-    readonly writtenBytes: number
-    readonly flushedBytes: number
-    readonly segmentsWaiting: number
-    readonly segmentsTaken: number
+    readonly written_bytes: number
+    readonly flushed_bytes: number
+    readonly segments_waiting: number
+    readonly segments_taken: number
   }
 }
 

@@ -166,7 +166,7 @@ class CrashLoop {
     this.gather(collector)
     if (this.random() < 0.3) await this.killAtStart()
     this.collector = await this.start()
-    this.damagedRecords += (await this.collector.stats()).log.damagedRecords
+    this.damagedRecords += (await this.collector.stats()).log.damaged_records
   }
 
   private async killAtStart(): Promise<void> {
@@ -219,8 +219,8 @@ class CrashLoop {
 
   /** Otherwise most kills would hit a ClickHouse that is just on its way up, and no insert. */
   private async untilFlowing(collector: Collector): Promise<void> {
-    const before = (await collector.stats()).flush.insertedRows
-    const isFlowing = async () => (await collector.stats()).flush.insertedRows > before
+    const before = (await collector.stats()).flush.inserted_rows
+    const isFlowing = async () => (await collector.stats()).flush.inserted_rows > before
     await waitUntil('events flow', isFlowing, STALL_MS).catch((error: unknown) => {
       const lines = collector.lines.slice(-20).map((line) => JSON.stringify(line))
       throw new Error(`${error}\n${collector.stderr}\n${lines.join('\n')}`)
@@ -233,13 +233,13 @@ class CrashLoop {
     for (;;) {
       const stats = await collector.stats()
       const { log } = stats
-      if (log.flushedBytes + log.refusedBytes === log.writtenBytes) return
-      this.options.report?.(`to be flushed: ${log.writtenBytes - log.refusedBytes - log.flushedBytes} bytes`)
-      if (log.flushedBytes === flushedBytes) {
+      if (log.flushed_bytes + log.refused_bytes === log.written_bytes) return
+      this.options.report?.(`to be flushed: ${log.written_bytes - log.refused_bytes - log.flushed_bytes} bytes`)
+      if (log.flushed_bytes === flushedBytes) {
         const lines = collector.lines.slice(-20).map((line) => JSON.stringify(line))
         throw new Error(`nothing was flushed in ${STALL_MS} ms: ${JSON.stringify(stats)}\n${lines.join('\n')}`)
       }
-      flushedBytes = log.flushedBytes
+      flushedBytes = log.flushed_bytes
       await collector.flushed(STALL_MS).catch(() => undefined)
     }
   }

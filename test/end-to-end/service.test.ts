@@ -58,8 +58,16 @@ describe('with ClickHouse', () => {
     const after = await collector.stats()
     expect(after.events.accepted - before.events.accepted).toBe(7)
     expect(after.events.rejected - before.events.rejected).toBe(3)
-    expect(after.flush.insertedRows - before.flush.insertedRows).toBe(7)
+    expect(after.flush.inserted_rows - before.flush.inserted_rows).toBe(7)
     expect(after).toMatchObject({ bodies_in_flight_bytes: 0, buffer: { oldest_unflushed_age_ms: 0 } })
+  })
+
+  test('/stats has its names in snake_case, as everything that is sent out', async () => {
+    const names = [...(await (await fetch(`${collector.url}/stats`)).text()).matchAll(/"([^"]*)":/g)].map(
+      ([, name]) => name,
+    )
+    expect(names).toContain('inserted_rows')
+    expect(names.filter((name) => !/^[a-z0-9_]+$/.test(name ?? ''))).toEqual([])
   })
 
   test.each(['GET', 'PUT', 'DELETE', 'PATCH', 'HEAD'])(

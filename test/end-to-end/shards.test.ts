@@ -77,8 +77,8 @@ function stopProducers(): void {
 }
 
 async function segmentsWaiting(): Promise<number> {
-  const { log } = (await collector.stats()) as unknown as { log: { segmentsWaiting: number; segmentsTaken: number } }
-  return log.segmentsWaiting + log.segmentsTaken
+  const { log } = (await collector.stats()) as unknown as { log: { segments_waiting: number; segments_taken: number } }
+  return log.segments_waiting + log.segments_taken
 }
 
 /** What was acknowledged is stored once, and each aggregate says so, asked through the Distributed tables. */
@@ -283,7 +283,7 @@ test('while a shard is away the other one gets its events, and its own wait in t
   const behind = await rowsAt(0)
   await waitUntil('events flow after the kill', async () => (await rowsAt(0)) > behind + 200, WITHIN_MS)
   await shards.start(1)
-  await waitUntil('the shard catches up', async () => (await collector.stats()).flush.failuresInRow === 0, WITHIN_MS)
+  await waitUntil('the shard catches up', async () => (await collector.stats()).flush.failures_in_row === 0, WITHIN_MS)
   stopProducers()
   await again
   await collector.flushed(WITHIN_MS)

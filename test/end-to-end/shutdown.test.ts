@@ -54,7 +54,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)('after %s under load every answered ev
   expect(collector.stderr).toBe('')
   // The last flush was before the end: nothing is left in the log.
   collector = await startCollector({ home: collector.home })
-  expect((await collector.stats()).log.writtenBytes).toBe(0)
+  expect((await collector.stats()).log.written_bytes).toBe(0)
   expect(await accountFor(collector, producers)).toMatchObject({ lost: [], doubled: [], unknown: [] })
 })
 

@@ -65,13 +65,13 @@ export interface CollectorStats {
   readonly bodies_in_flight_bytes: number
   readonly buffer: { readonly oldest_unflushed_age_ms: number; readonly log_bytes: number }
   readonly log: {
-    readonly writtenBytes: number
-    readonly flushedBytes: number
-    readonly refusedBytes: number
-    readonly damagedRecords: number
-    readonly tornTails: number
+    readonly written_bytes: number
+    readonly flushed_bytes: number
+    readonly refused_bytes: number
+    readonly damaged_records: number
+    readonly torn_tails: number
   }
-  readonly flush: { readonly insertedRows: number; readonly failuresInRow: number }
+  readonly flush: { readonly inserted_rows: number; readonly failures_in_row: number }
 }
 
 /** The directory and ports that stay the same when a collector is started again. */
@@ -188,8 +188,8 @@ export async function startCollector(options: CollectorOptions = {}): Promise<Co
       waitUntil(
         'everything is flushed',
         async () => {
-          const { writtenBytes, flushedBytes, refusedBytes } = (await stats()).log
-          return flushedBytes + refusedBytes === writtenBytes
+          const { written_bytes, flushed_bytes, refused_bytes } = (await stats()).log
+          return flushed_bytes + refused_bytes === written_bytes
         },
         withinMs,
       ),
