@@ -5,7 +5,7 @@
  *                                                `p`, a time, and a collector: it is being committed there, until then at most
  *                                                `d` and a time: it is durable, and remembered until then
  *     penstock:id-slots                          a sorted set of the names of these hashes, by the time from which on none of it counts
- *     penstock:dedupe-claims:<collector>         a hash of the claims that are not settled: a field for each, `<start>-<number>`,
+ *     penstock:id-claims:<collector>             a hash of the claims that are not settled: a field for each, `<start>-<number>`,
  *                                                with `<tenant>:<workspace>:` and the ids of its events
  *
  * Times are milliseconds since 1970, by the clock of Redis. A slot is half a window, or half of what a claim lasts where that is longer. What

@@ -133,7 +133,7 @@ export class SharedClaims {
 }
 
 function claimsOf(collectorId: string): string {
-  return `dedupe-claims:${collectorId}`
+  return `id-claims:${collectorId}`
 }
 
 function bytesOf(lot: readonly { readonly ids: SharedIds }[]): Buffer {

@@ -67,7 +67,7 @@ function storedFor(number: number): string {
 }
 
 function claimsOf(name: string): number {
-  return Number(server.cli('hlen', `penstock:dedupe-claims:${name}`))
+  return Number(server.cli('hlen', `penstock:id-claims:${name}`))
 }
 
 describe('two collectors', () => {
