@@ -1,10 +1,10 @@
 /** `penstock provision`: a new workspace and its keys. */
 import { resolve } from 'node:path'
+import { DEFAULT_GRANTS, eventsPerMinute, type Tier } from '../control/grants.ts'
+import type { KeyKind } from '../control/keys.ts'
 import type { Provisioned } from '../control/control-database.ts'
 import { controlPath, hasControl } from '../control/control-place.ts'
 import { toProvisionedJson } from '../control/first-workspace.ts'
-import { DEFAULT_GRANTS, eventsPerMinute, type Tier } from '../control/grants.ts'
-import type { KeyKind } from '../control/keys.ts'
 import { configOrFail, orFail, printJson, printTable, withControl } from './session.ts'
 
 /** Options as commander reads them. */

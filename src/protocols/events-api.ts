@@ -16,8 +16,8 @@ import {
   setOccurredAt,
 } from '../event-reading.ts'
 import { type JsonProtocol, jsonDoor } from '../http/json-door.ts'
-import { INGEST_REFUSALS, type Operation } from '../openapi/operation.ts'
 import type { Receipt } from '../pipeline.ts'
+import { INGEST_REFUSALS, type Operation } from '../openapi/operation.ts'
 import { reject } from '../rejection.ts'
 import { parseTimestamp, readMilliseconds } from '../timestamp.ts'
 import { ReceiptSchema } from './receipt-body.ts'

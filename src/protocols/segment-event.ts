@@ -14,7 +14,7 @@ import {
 import { isObject } from '../json.ts'
 import { parseTimestamp } from '../timestamp.ts'
 import { describePage, mergeContext, takeContext } from './segment-context.ts'
-import { CALL_SCHEMAS, type Call, type CallType, ID_FIELDS } from './segment-schema.ts'
+import { type Call, CALL_SCHEMAS, type CallType, ID_FIELDS } from './segment-schema.ts'
 import { occurredAt } from './segment-time.ts'
 
 /** What a batch says for all its calls. */

@@ -12,12 +12,11 @@
  * times (`maxRetries`). Segment's may send up to 480 KB in a batch of 15, RudderStack's up to 20 calls: with calls of more than 12 KB, let
  * them send fewer at once (`maxEventsInBatch`, `flushAt`) or raise `SEGMENT_API_BODY_BYTES_MAX`.
  */
-
-import type { Event } from '../event.ts'
-import { expected, type Findings, type RequestFacts } from '../event-reading.ts'
-import { tooLarge } from '../http/decompression.ts'
 import type { Door, Edge, RequestContext } from '../http/edge.ts'
 import { type JsonProtocol, jsonDoor } from '../http/json-door.ts'
+import { tooLarge } from '../http/decompression.ts'
+import type { Event } from '../event.ts'
+import { expected, type Findings, type RequestFacts } from '../event-reading.ts'
 import { isObject } from '../json.ts'
 import type { Operation } from '../openapi/operation.ts'
 import { type Rejection, reject } from '../rejection.ts'
