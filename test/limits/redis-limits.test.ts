@@ -305,8 +305,8 @@ describe('Redis away', () => {
     const states = await Promise.all(Array.from({ length: 50 }, () => take(limits, newKey(60))))
     expect(states.every(({ taken }) => taken)).toBe(true)
     const startedAt = performance.now()
-    for (let count = 0; count < 50; count++) expect((await take(limits, newKey(60))).taken).toBe(true)
-    expect(performance.now() - startedAt).toBeLessThan(2_500) // 50 times the wait would be 5 s
+    for (let count = 0; count < 50; count++) expect(limits.take(newKey(60), 1)).toMatchObject({ taken: true }) // no promise
+    expect(performance.now() - startedAt).toBeLessThan(90)
     server.thaw()
     await until(() => redis.available)
   })
