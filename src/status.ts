@@ -101,7 +101,7 @@ export class Status implements Service {
       ...this.which(),
       uptime_seconds: Math.round(process.uptime()),
       events: pipeline.counts.totals(),
-      commits: { ...groupCommit.totals },
+      commits: groupCommit.totals,
       bodies_in_flight_bytes: inFlight.heldBytes,
       streams: streams.stats(),
       buffer: this.buffer(),

@@ -51,16 +51,18 @@ local function ids(blob, first, count)
   return list
 end
 
-local function hashes(workspace)
-  local list = {}
+local function look(workspace, list)
+  local hashes = {}
+  if #list == 0 then return hashes end
   for number = slot - 2, slot + 1 do
     local key = KEYS[1] .. workspace .. number
-    if exists(key) then list[#list + 1] = key end
+    if exists(key) then hashes[#hashes + 1] = { key = key, values = redis.call('HMGET', key, unpack(list)) } end
   end
-  return list
+  return hashes
 end
 
 local function say(workspace, pairs)
+  if #pairs == 0 then return end
   local key = KEYS[1] .. workspace .. slot
   local isNew = not exists(key)
   redis.call('HSET', key, unpack(pairs))
@@ -90,13 +92,12 @@ local first = 0
 for request = 4, #ARGV, 3 do
   local workspace, count = ARGV[request], tonumber(ARGV[request + 1])
   local list = ids(blob, first, count)
-  local known = {}
-  for _, key in ipairs(hashes(workspace)) do known[#known + 1] = redis.call('HMGET', key, unpack(list)) end
+  local hashes = look(workspace, list)
   local claimed = {}
   for at = 1, count do
     local verdict = 'c'
-    for _, values in ipairs(known) do
-      local value = values[at]
+    for _, hash in ipairs(hashes) do
+      local value = hash.values[at]
       if value and tonumber(string.sub(value, 2, ${1 + DIGITS_OF_TIME})) > now then
         if string.sub(value, 1, 1) == 'd' then
           verdict = 'd'
@@ -135,7 +136,7 @@ for request = 5, after - 1, 2 do
     said[2 * at - 1] = id
     said[2 * at] = durable
   end
-  if count > 0 then say(ARGV[request], said) end
+  say(ARGV[request], said)
   first = first + count
 end
 forget(ARGV, after)
@@ -144,14 +145,14 @@ return 1`
 /** `ARGV`: slot, collector, ids, workspace, then fields. */
 export const RELEASE = `${SLOTS}
 local list = ids(ARGV[3], 0, #ARGV[3] / ${UUID_BYTES})
-for _, key in ipairs(#list > 0 and hashes(ARGV[4]) or {}) do
+for _, hash in ipairs(look(ARGV[4], list)) do
   local free = {}
-  for at, value in ipairs(redis.call('HMGET', key, unpack(list))) do
+  for at, value in ipairs(hash.values) do
     if value and string.sub(value, 1, 1) == 'p' and string.sub(value, ${2 + DIGITS_OF_TIME}) == ARGV[2] then
       free[#free + 1] = list[at]
     end
   end
-  if #free > 0 then redis.call('HDEL', key, unpack(free)) end
+  if #free > 0 then redis.call('HDEL', hash.key, unpack(free)) end
 end
 forget(ARGV, 5)
 return 1`

@@ -1,4 +1,5 @@
 /** Ids that are durable here and of which other collectors have yet to be told, because Redis was away: a limited number, the newest. */
+import { LOT_IDS_MAX } from './claim-scripts.ts'
 import { countOf, type SharedIds } from './shared-ids.ts'
 
 /** Ids that are told together. */
@@ -12,9 +13,8 @@ export interface UntoldIds {
 
 /** A few megabytes. */
 const IDS_MAX = 100_000
-/** Ids of one workspace that come within so short a time are told in one command, up to a number. */
+/** Ids of one workspace that come within so short a time are told together, as many as go in one script. */
 const TOGETHER_MS = 1_000
-const TOGETHER_IDS_MAX = 1_000
 
 /** A queue; when it is full the oldest are dropped. */
 export class Untold {
@@ -56,5 +56,5 @@ export class Untold {
 
 function isTogether({ ids, at }: UntoldIds, more: SharedIds, moreAt: number): boolean {
   if (ids.tenantId !== more.tenantId || ids.workspaceId !== more.workspaceId) return false
-  return moreAt - at <= TOGETHER_MS && countOf(ids) + countOf(more) <= TOGETHER_IDS_MAX
+  return moreAt - at <= TOGETHER_MS && countOf(ids) + countOf(more) <= LOT_IDS_MAX
 }
