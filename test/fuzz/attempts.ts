@@ -55,7 +55,7 @@ export function makeAttempt(operations: readonly Operation[], allKeys: readonly 
 
   const type = draw.pick(Object.keys(operation.bodies))
   const isNdjson = type === NDJSON
-  const made = makeText(operation, protocol, type, draw, { place, presented })
+  const made = makeText(operation, protocol, type, draw, { place, presented, isTight: key.isTight })
   if (made.kind !== 'valid' || Buffer.byteLength(made.text) > SURELY_FITS_BYTES) oddities.push(made.kind)
   const body = type === undefined ? undefined : encodeBody(made.text, draw, flaws, oddities)
 

@@ -137,7 +137,7 @@ export function acknowledged(
   if (status >= 300) {
     const before = isFields(answer.error) ? answer.error.accepted : undefined
     if (typeof before !== 'number' || before === 0) return undefined
-    // The first ones; the requests that can be refused in the middle have ids of their own for each event.
+    // The first ones: of the requests that can be refused in the middle all lines are good.
     return { names: [...lineNames(text ?? '').values()].slice(0, before) }
   }
   if (text === undefined) return { names: [], problem: 'taken, but it cannot be decoded' }
